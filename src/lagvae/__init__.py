@@ -1,0 +1,102 @@
+"""lagvae: latent-variable models as constrained problems.
+
+State the problem (*maximise the mutual information subject to neg_elbo <= 86*); the Lagrange
+multipliers are learned while the model trains. Importing this package changes nothing: names are
+loaded when first used.
+
+    >>> import lagvae as lv
+    >>> solution = lv.fit("max mi s.t. neg_elbo <= 105, mmd <= 5e-4", "mnist", out="runs/first")
+    >>> solution.status, solution.multipliers
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bernoulli": "lagvae.model.likelihood",
+    "CheckpointError": "lagvae.errors",
+    "Data": "lagvae.data.dataset",
+    "DataError": "lagvae.errors",
+    "Estimate": "lagvae.evaluation.estimate",
+    "Evaluation": "lagvae.evaluation.evaluate",
+    "LagvaeError": "lagvae.errors",
+    "MLPDecoder": "lagvae.model.networks",
+    "MLPEncoder": "lagvae.model.networks",
+    "Maximize": "lagvae.problem.problem",
+    "Minimize": "lagvae.problem.problem",
+    "Problem": "lagvae.problem.problem",
+    "ProblemError": "lagvae.errors",
+    "SettingError": "lagvae.errors",
+    "ShapeError": "lagvae.errors",
+    "Solution": "lagvae.training.solution",
+    "SolveError": "lagvae.errors",
+    "Status": "lagvae.training.solution",
+    "Term": "lagvae.terms.term",
+    "VAE": "lagvae.model.vae",
+    "beta_vae": "lagvae.problem.presets",
+    "distortion": "lagvae.terms.elbo",
+    "evaluate": "lagvae.training.evaluate",
+    "fit": "lagvae.training.fit",
+    "geco": "lagvae.problem.presets",
+    "info_vae": "lagvae.problem.presets",
+    "lag_vae": "lagvae.problem.presets",
+    "load": "lagvae.training.load",
+    "mdr": "lagvae.problem.presets",
+    "mmd": "lagvae.terms.mmd",
+    "mutual_information": "lagvae.terms.information",
+    "neg_elbo": "lagvae.terms.elbo",
+    "open_data": "lagvae.data.dataset",
+    "rate": "lagvae.terms.elbo",
+    "term": "lagvae.terms.term",
+    "vae": "lagvae.problem.presets",
+}
+
+__all__ = [
+    "Bernoulli", "CheckpointError", "Data", "DataError", "Estimate", "Evaluation", "LagvaeError", "MLPDecoder",
+    "MLPEncoder", "Maximize", "Minimize", "Problem", "ProblemError", "SettingError", "ShapeError", "Solution",
+    "SolveError", "Status", "Term", "VAE", "beta_vae", "distortion", "evaluate", "fit", "geco", "info_vae",
+    "lag_vae", "load", "mdr", "mmd", "mutual_information", "neg_elbo", "open_data", "rate", "term", "vae",
+]  # fmt: skip
+
+if TYPE_CHECKING:
+    from lagvae.data.dataset import Data, open_data
+    from lagvae.errors import (
+        CheckpointError,
+        DataError,
+        LagvaeError,
+        ProblemError,
+        SettingError,
+        ShapeError,
+        SolveError,
+    )
+    from lagvae.evaluation.estimate import Estimate
+    from lagvae.evaluation.evaluate import Evaluation
+    from lagvae.model.likelihood import Bernoulli
+    from lagvae.model.networks import MLPDecoder, MLPEncoder
+    from lagvae.model.vae import VAE
+    from lagvae.problem.presets import beta_vae, geco, info_vae, lag_vae, mdr, vae
+    from lagvae.problem.problem import Maximize, Minimize, Problem
+    from lagvae.terms.elbo import distortion, neg_elbo, rate
+    from lagvae.terms.information import mutual_information
+    from lagvae.terms.mmd import mmd
+    from lagvae.terms.term import Term, term
+    from lagvae.training.evaluate import evaluate
+    from lagvae.training.fit import fit
+    from lagvae.training.load import load
+    from lagvae.training.solution import Solution, Status
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lagvae' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

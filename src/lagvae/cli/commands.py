@@ -1,0 +1,178 @@
+"""The commands, each a typed record of its arguments. Heavy imports wait until one runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from lagvae.errors import SettingError, expected
+from lagvae.settings import Settings
+
+if TYPE_CHECKING:
+    from lagvae.training.solution import Solution
+
+
+@dataclass
+class Train:
+    """Solve a problem on data, e.g. lagvae train "max mi s.t. neg_elbo <= 105, mmd <= 5e-4" --data mnist."""
+
+    problem: tyro.conf.Positional[str | None] = None
+    """What to solve, in quotes."""
+    data: str | None = None
+    """mnist, fashion-mnist, digits, a .npy or .npz file, or a folder of images."""
+    out: str | None = None
+    """Folder of the run; runs/latest if none is given."""
+    resume: str | None = None
+    """Go on with the run in this folder."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    config: str | None = None
+    """Take problem, data and settings from this YAML file; flags override it."""
+    preset: str = "default"
+    """Settings to start from: default, or zhao2018 for the original's constants."""
+    quiet: bool = False
+    """Show no progress."""
+    settings: tyro.conf.OmitArgPrefixes[Settings] = dataclasses.field(default_factory=Settings)
+
+    def run(self) -> int:
+        """Trains, prints the table, and says where to look; 0 done, 1 diverged or stopped."""
+        from lagvae.cli.tables import print_solution
+        from lagvae.training.fit import fit
+        from lagvae.training.solution import Status
+
+        described = self._described()
+        problem, data = self.problem or described.get("problem"), self.data or described.get("data")
+        out = self.resume or self.out or described.get("out") or "runs/latest"
+        if not problem:
+            example = '"max mi s.t. neg_elbo <= 105, mmd <= 5e-4"'
+            raise SettingError(expected("a problem", got="none", fix=f"lagvae train {example} --data mnist"))
+        if not data:
+            raise SettingError(expected("data", got="none", fix="--data mnist, --data digits, or --data FILE.npy"))
+        if self.resume and self.out and Path(self.resume) != Path(self.out):
+            raise SettingError(expected("--resume or --out", got="both", fix="--resume alone"))
+        solution = fit(
+            problem,
+            data,
+            out=out,
+            resume=self.resume is not None,
+            overwrite=self.overwrite,
+            settings=self.settings,
+            progress=not self.quiet,
+        )
+        if solution.evaluation is not None and not self.quiet:
+            self._draw(solution)
+        print_solution(solution)
+        return 1 if solution.status in (Status.DIVERGED, Status.STOPPED) else 0
+
+    def _described(self) -> dict[str, str]:
+        """Returns the configuration of the run that is resumed, or of the file that is given."""
+        from lagvae.training.folder import RunFolder, read_config_file
+
+        if self.resume:
+            return RunFolder(self.resume).read_config()
+        return read_config_file(Path(self.config)) if self.config else {}
+
+    @staticmethod
+    def _draw(solution: Solution) -> None:
+        from lagvae.report.figure import draw_run
+
+        assert solution.folder is not None
+        draw_run(solution, solution.folder / "report.png")
+
+
+@dataclass
+class Evaluate:
+    """Measure a finished run on training and test data, with standard errors."""
+
+    run_folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Folder of the run."""
+    data: str | None = None
+    """Other data than the run's own."""
+    seed: int = 0
+    """Of binarisation, posterior noise and prior samples."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> int:
+        """Prints the estimates; 0."""
+        from lagvae.cli.tables import print_evaluation
+        from lagvae.training.evaluate import evaluate
+
+        evaluation = evaluate(self.run_folder, self.data, seed=self.seed, progress=True)
+        if self.json:
+            print(json.dumps(evaluation.as_dict(), indent=2).replace("NaN", "null"))
+        else:
+            print_evaluation(evaluation)
+        return 0
+
+
+@dataclass
+class Sample:
+    """Draw z ~ p(z) and save the decoder's means as a picture."""
+
+    run_folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Folder of the run."""
+    n: int = 64
+    """How many."""
+    out: str = "samples.png"
+    """The picture; an array if it ends in .npy."""
+    seed: int = 0
+    """Of the codes."""
+
+    def run(self) -> int:
+        """Writes the picture and says where; 0."""
+        from lagvae.report.pictures import save_examples
+        from lagvae.training.load import load
+
+        if self.n < 1:
+            raise SettingError(expected("at least one sample", got=self.n, fix="--n 64"))
+        save_examples(load(self.run_folder).model.sample(self.n, seed=self.seed), Path(self.out))
+        print(f"{self.n} samples in {self.out}")
+        return 0
+
+
+@dataclass
+class Report:
+    """Draw a run: its bounds, its multipliers, reconstructions and samples."""
+
+    run_folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Folder of the run."""
+    out: str | None = None
+    """The picture; report.png in the run's folder if none is given."""
+
+    def run(self) -> int:
+        """Writes the picture and says where; 0."""
+        from lagvae.data.dataset import open_data
+        from lagvae.report.figure import draw_run
+        from lagvae.training.folder import RunFolder
+        from lagvae.training.load import load
+
+        solution = load(self.run_folder)
+        name = RunFolder(self.run_folder).read_config()["data"]
+        solution.data = open_data(name) if name else None
+        path = Path(self.out or Path(self.run_folder) / "report.png")
+        draw_run(solution, path)
+        print(f"picture in {path}")
+        return 0
+
+
+@dataclass
+class DataCommand:
+    """Fetch and check a named data set: lagvae data fetch mnist."""
+
+    action: tyro.conf.Positional[Literal["fetch"]]
+    """What to do."""
+    name: tyro.conf.Positional[str]
+    """mnist, fashion-mnist or digits."""
+
+    def run(self) -> int:
+        """Fetches, and says where the files are; 0."""
+        from lagvae.data.fetch import fetch
+
+        print(f"{self.name} is complete in {fetch(self.name)}")
+        return 0

@@ -1,0 +1,1 @@
+"""Multipliers, dual rules, the Lagrangian, KKT residuals."""

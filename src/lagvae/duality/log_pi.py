@@ -1,0 +1,80 @@
+"""The scale-aware rule: proportional-integral control of the logarithm of each multiplier."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.duality.rule import DualRule
+from lagvae.problem.problem import Problem
+
+
+class LogPI(DualRule):
+    """log λ follows the smoothed relative violation v̄ and its change.
+
+        v̄ ← decay v̄ + (1 - decay) clip(violation / scale),   log λ += gain v̄ Δprogress + proportional Δv̄
+
+    Violations are relative to their bound and time is the share of the run, so that neither the
+    units nor the length of a run are tuned. The multipliers rest while ``progress < hold``: a bound
+    is out of reach at first, an integrator would wind up, and early pressure on rate or mmd
+    switches latent units off for good. Equalities move in asinh instead of log, so that their
+    multipliers can change sign.
+
+    Args:
+        problem: Whose constraints.
+        start: First multipliers.
+        gain: Integral gain. A violation of 1 % of a bound in nats that lasts a tenth of the run
+            changes its multiplier by exp(0.1 · 0.01 · gain). Bounds of divergences, which move by
+            their own size where losses move by percents, take a tenth of it.
+        hold: Share of the run during which the multipliers rest.
+        models: How many models share the rule.
+        device: Where the multipliers live.
+    """
+
+    tensors = ("multipliers", "average", "updates", "progress")
+
+    def __init__(
+        self,
+        problem: Problem,
+        start: Float[Tensor, " constraints"],
+        *,
+        gain: float = 300.0,
+        hold: float = 0.4,
+        models: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(problem, start, models=models, device=device)
+        in_nats = torch.tensor([c.unit == 1.0 for c in problem.subject_to], dtype=torch.bool, device=device)
+        self.gain = torch.where(in_nats, gain, gain / 10)
+        self.proportional = self.gain / 30
+        self.largest_violation = torch.where(in_nats, 0.1, 1.0)
+        # Where a loss is weighed ten times more than the objective, more weight changes nothing
+        # but the time it takes to come back.
+        objective = sum(abs(weight) for weight in problem.objective.surrogate().values()) or 1.0
+        self.smallest = 1e-4 * objective / self.units
+        self.largest = torch.where(in_nats, 10.0, 1e4) * objective / self.units
+        self.hold = hold
+        self.decay = 0.99
+        self.average = torch.zeros_like(self.multipliers)
+        self.updates = torch.zeros((), device=device)
+        self.progress = torch.zeros((), dtype=torch.float64, device=device)
+
+    def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
+        """Moves every multiplier by the controller's output."""
+        relative = (violations / self.scales).clamp(-self.largest_violation, self.largest_violation)
+        self.updates += 1
+        # A plain mean until there are 1/(1-decay) values: no bias towards the start at 0.
+        share = torch.clamp(1 / self.updates, min=1 - self.decay)
+        change = share * (relative - self.average)
+        self.average += change
+        elapsed = (progress - self.progress).float()
+        self.progress.fill_(progress)
+        if progress < self.hold:
+            return
+        move = self.gain * elapsed * self.average + self.proportional * change
+        grown = (self.multipliers * move.exp()).clamp(self.smallest, self.largest)
+        width = 0.1 / self.units
+        shifted = width * torch.sinh(torch.asinh(self.multipliers / width) + move)
+        shifted = shifted.clamp(-self.largest, self.largest)
+        self.multipliers.copy_(torch.where(self.is_equality, shifted, grown))

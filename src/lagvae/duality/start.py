@@ -1,0 +1,45 @@
+"""From which side of the front a run starts."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.problem.problem import Problem
+from lagvae.terms.elbo import Distortion, Rate
+from lagvae.terms.term import Term
+
+LOW_BETA = 0.3
+"""β while the multipliers rest, where information is maximised: latent units that pressure on R has
+switched off stay off, so a run has to come from above."""
+
+
+def start_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
+    """Returns the first multipliers: on the favourable side of the front, with no early pressure from mmd.
+
+    With β = weight(R) / weight(D), constraints in nats start at the common multiplier that brings β
+    nearest to 0.3 where the objective rewards information more than the VAE does, and to 1
+    elsewhere. Divergences start at 0.01 nats per natural unit: next to nothing.
+    """
+    objective = problem.objective.surrogate()
+    start = torch.tensor([1e-2 / c.unit for c in problem.subject_to])
+    in_nats = torch.tensor([c.unit == 1.0 for c in problem.subject_to], dtype=torch.bool)
+    target = LOW_BETA if _weight(objective, Distortion) > _weight(objective, Rate) else 1.0
+    candidates = torch.logspace(-1, 1, 81).tolist()
+
+    def distance(multiplier: float) -> float:
+        weights = dict(objective)
+        for constraint in problem.subject_to:
+            if constraint.unit == 1.0:
+                for term, weight in constraint.quantity.surrogate().items():
+                    weights[term] = weights.get(term, 0.0) + constraint.sign * multiplier * weight
+        ratio = _weight(weights, Rate) / max(_weight(weights, Distortion), 1e-6)
+        return abs(torch.tensor(max(ratio, 1e-6)).log().item() - torch.tensor(target).log().item())
+
+    best = min(candidates, key=distance)
+    return torch.where(in_nats, best, start)
+
+
+def _weight(weights: dict[Term, float], kind: type[Term]) -> float:
+    return sum(weight for term, weight in weights.items() if isinstance(term, kind))

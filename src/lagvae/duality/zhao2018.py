@@ -1,0 +1,51 @@
+"""The original's dual rule."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.duality.rule import DualRule
+from lagvae.problem.problem import Problem
+
+
+class Zhao2018(DualRule):
+    """RMSProp ascent with clipping, in the original's units (1 nat, 1e-4 of MMD²).
+
+        s ← decay s + (1 - decay) v²,   λ ← clip(λ + learning_rate v / √(s + ε), low, high)
+
+    with v the violation in natural units and s starting at 1, as TensorFlow 1 does. λ moves by about
+    one learning rate a step whatever the violation: hence the original's 1.1 million steps. The
+    multipliers of equalities are clipped to [-high, high].
+
+    Source: [LagVAE], section 4.2 and the authors' code.
+    """
+
+    tensors = ("multipliers", "mean_square")
+
+    def __init__(
+        self,
+        problem: Problem,
+        start: Float[Tensor, " constraints"] | None = None,
+        *,
+        learning_rate: float = 1e-4,
+        decay: float = 0.9,
+        epsilon: float = 1e-10,
+        clip: tuple[float, float] = (0.001, 100.0),
+        models: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        units = torch.tensor([c.unit for c in problem.subject_to])
+        super().__init__(problem, 1.0 / units if start is None else start, models=models, device=device)
+        self.learning_rate, self.decay, self.epsilon = learning_rate, decay, epsilon
+        self.high = clip[1] / self.units
+        self.low = torch.where(self.is_equality, -self.high, clip[0] / self.units)
+        self.mean_square = torch.ones_like(self.multipliers)
+
+    def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
+        """Takes one clipped RMSProp step upwards."""
+        gradient = violations / self.units
+        self.mean_square.mul_(self.decay).addcmul_(gradient, gradient, value=1 - self.decay)
+        step = self.learning_rate * gradient * (self.mean_square + self.epsilon).rsqrt()
+        self.multipliers.add_(step / self.units).clamp_(self.low, self.high)

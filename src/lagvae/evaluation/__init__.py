@@ -1,0 +1,1 @@
+"""Estimates with error bars, on training and on held-out data."""

@@ -1,0 +1,53 @@
+"""A number that a referee accepts: with its error, its bias and its method."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured quantity.
+
+    Attributes:
+        value: The estimate.
+        standard_error: Of ``value``, for examples drawn independently.
+        unit: What it counts: ``nats per example``, ``MMD²``.
+        bias: On which side of the truth the estimator errs: ``none``, ``upper`` (it reads high,
+            an upper bound) or ``lower``.
+        method: How it was computed.
+        examples: How many examples it rests on.
+    """
+
+    value: float
+    standard_error: float
+    unit: str
+    bias: Literal["none", "upper", "lower"]
+    method: str
+    examples: int
+
+    @staticmethod
+    def of_mean(
+        samples: Float[Tensor, " samples"],
+        *,
+        unit: str,
+        bias: Literal["none", "upper", "lower"],
+        method: str,
+        examples: int,
+    ) -> Estimate:
+        """Returns the mean of independent samples and its standard error s/√n (NaN for a single one)."""
+        samples = samples.double()
+        error = samples.std() / len(samples) ** 0.5 if len(samples) > 1 else torch.tensor(float("nan"))
+        return Estimate(float(samples.mean()), float(error), unit, bias, method, examples)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the fields in plain types."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ± {self.standard_error:.2g} {self.unit}"

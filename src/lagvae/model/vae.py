@@ -1,0 +1,163 @@
+"""The VAE module: two networks and two distributions. It knows no loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lagvae.errors import ShapeError, expected
+from lagvae.model.draw import Draw
+from lagvae.model.gaussian import LOG_STD_RANGE, DiagonalGaussian
+from lagvae.model.likelihood import Bernoulli, Likelihood
+from lagvae.model.networks import MLPDecoder, MLPEncoder
+from lagvae.streams import Streams
+
+
+class VAE(nn.Module):
+    """q(z|x) = N(mean(x), std(x)²), p(z) = N(0, I), p(x|z) = likelihood(decoder(z)).
+
+    Args:
+        encoder: Any module that maps a batch of examples to ``(mean, log_std)``, or to one tensor
+            that holds both side by side in its last dimension.
+        decoder: Any module that maps a batch of codes to the likelihood's parameters, shaped like
+            the examples (or flat).
+        latent_dim: Dimensions of z.
+        likelihood: p(x|z); Bernoulli if none is given.
+
+    Source: [Kingma2014], equations 3 and 10.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, *, latent_dim: int, likelihood: Likelihood | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.latent_dim = latent_dim
+        self.likelihood: Likelihood = likelihood or Bernoulli()
+
+    def posterior(self, x: Float[Tensor, "batch *event"]) -> DiagonalGaussian:
+        """Returns q(z|x) in float32, its log standard deviation bounded."""
+        output = self.encoder(x)
+        if isinstance(output, Tensor):
+            output = output.chunk(2, dim=-1)
+        mean, log_std = (part.float() for part in output)
+        return DiagonalGaussian(mean, log_std.clamp(*LOG_STD_RANGE))
+
+    def draw(self, x: Float[Tensor, "batch *event"], streams: Streams) -> Draw:
+        """Runs a prepared batch through the model: one z per example, drawn from ``streams.posterior``.
+
+        Args:
+            x: What is scored, as ``likelihood.prepare`` returns it.
+            streams: Where the posterior's noise and the prior's sample come from.
+        """
+        posterior = self.posterior(x)
+        z = posterior.at(_normal_like(posterior.mean, streams.posterior))
+        return Draw(
+            x=x.flatten(1),
+            posterior=posterior,
+            z=z,
+            parameters=self.decoder(z).flatten(1),
+            likelihood=self.likelihood,
+            draw_prior=lambda: _normal_like(z, streams.prior),
+        )
+
+    @torch.inference_mode()
+    def encode(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch latent"]:
+        """Returns the mean of q(z|x): the code of each example."""
+        return self.posterior(x.to(self._parameter())).mean
+
+    @torch.inference_mode()
+    def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *event"]:
+        """Returns E[x|z]."""
+        return self.likelihood.mean(self.decoder(z.to(self._parameter())))
+
+    @torch.inference_mode()
+    def sample(self, size: int, *, seed: int = 0) -> Float[Tensor, "batch *event"]:
+        """Returns E[x|z] for ``size`` codes z ~ p(z)."""
+        generator = torch.Generator().manual_seed(seed)
+        return self.decode(torch.randn(size, self.latent_dim, generator=generator))
+
+    def check_shapes(self, event_shape: Sequence[int]) -> None:
+        """Raises ShapeError unless both networks fit examples of ``event_shape`` and ``latent_dim``."""
+        like = self._parameter()
+        x = torch.zeros(2, *event_shape, dtype=like.dtype, device=like.device)
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            try:
+                posterior = self.posterior(x)
+            except (RuntimeError, ValueError, TypeError) as error:
+                raise ShapeError(
+                    expected(
+                        f"an encoder that takes examples of shape {tuple(event_shape)} to (mean, log_std)",
+                        got=_one_line(error),
+                        fix="another encoder or event_shape",
+                    )
+                ) from error
+            if posterior.mean.shape != (2, self.latent_dim) or posterior.log_std.shape != (2, self.latent_dim):
+                raise ShapeError(
+                    expected(
+                        f"an encoder with {self.latent_dim} means and log standard deviations per example",
+                        got=f"{tuple(posterior.mean.shape[1:])} and {tuple(posterior.log_std.shape[1:])}",
+                        fix="the same latent_dim in VAE(...) and in the encoder",
+                    )
+                )
+            try:
+                parameters = self.decoder(posterior.mean).flatten(1)
+            except (RuntimeError, ValueError, TypeError) as error:
+                raise ShapeError(
+                    expected(
+                        f"a decoder that takes codes of {self.latent_dim} dimensions",
+                        got=_one_line(error),
+                        fix="the same latent_dim in VAE(...) and in the decoder",
+                    )
+                ) from error
+            if parameters.shape != x.flatten(1).shape:
+                raise ShapeError(
+                    expected(
+                        f"a decoder with {x.flatten(1).shape[1]} outputs for examples of shape {tuple(event_shape)}",
+                        got=f"{parameters.shape[1]} outputs",
+                        fix="a decoder made for these examples",
+                    )
+                )
+        self.train(was_training)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._parameter().device
+
+    def _parameter(self) -> Tensor:
+        """Returns a weight: its device and dtype are the model's."""
+        return next(self.parameters())
+
+
+def mlp_vae(
+    event_shape: Sequence[int],
+    *,
+    latent_dim: int = 64,
+    hidden: Sequence[int] = (1024, 1024),
+    activation: str = "softplus",
+    generator: torch.Generator | None = None,
+) -> VAE:
+    """Builds the original's pair of perceptrons around a Bernoulli likelihood.
+
+    Source: [LagVAE], appendix; widths and activation as in the authors' code.
+    """
+    return VAE(
+        MLPEncoder(event_shape, latent_dim, hidden, activation=activation, generator=generator),
+        MLPDecoder(latent_dim, event_shape, hidden[::-1], activation=activation, generator=generator),
+        latent_dim=latent_dim,
+    )
+
+
+def _normal_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,1 @@
+"""Objective, constraints, problem, the text form, presets: pure data, no tensors."""

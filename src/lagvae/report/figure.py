@@ -1,0 +1,103 @@
+"""One look at a run: did it reach its bounds, what did the multipliers do, what does it draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from lagvae.report.pictures import tile
+from lagvae.streams import Streams
+from lagvae.training.solution import Solution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS = ("#1f6f8b", "#d1495b", "#66a182", "#edae49", "#8d6a9f")
+
+
+def draw_run(solution: Solution, path: Path) -> None:
+    """Draws constraints against their bounds, multipliers, reconstructions and samples.
+
+    Args:
+        solution: A run with a history; reconstructions need its ``data``.
+        path: Where to write (PNG, PDF or SVG by its suffix).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = solution.problem.names
+    is_image = solution.data is not None and len(solution.data.train.event_shape) == 3
+    rows = max(1, len(names)) + 1
+    figure = Figure(figsize=(11 if is_image else 7, 2.4 * rows), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(rows, 2 if is_image else 1, width_ratios=[1.5, 1] if is_image else [1])
+    figure.suptitle(f"{solution.problem}\n{solution.status}: {solution.message}", fontsize=10)
+    for row, (name, colour) in enumerate(zip(names, _COLOURS * len(names), strict=False)):
+        _draw_constraint(figure.add_subplot(grid[row, 0]), solution, name, colour)
+    if not names:
+        _draw_terms(figure.add_subplot(grid[0, 0]), solution)
+    _draw_multipliers(figure.add_subplot(grid[rows - 1, 0]), solution)
+    if is_image:
+        half = rows // 2
+        _draw_reconstructions(figure.add_subplot(grid[:half, 1]), solution)
+        axes = figure.add_subplot(grid[half:, 1])
+        _show(axes, tile(solution.model.sample(64).cpu(), columns=8), "samples")
+    figure.savefig(path)
+
+
+def _draw_constraint(axes: Axes, solution: Solution, name: str, colour: str) -> None:
+    steps = [record["step"] for record in solution.history]
+    values = [record["constraints"][name]["value"] for record in solution.history]
+    constraint = solution.problem.subject_to[solution.problem.names.index(name)]
+    bound = constraint.bound
+    axes.plot(steps, values, color=colour, linewidth=1.2, label=f"{name} (batches)")
+    axes.axhline(bound, color="black", linewidth=0.8, linestyle="--", label=str(constraint))
+    if values:
+        # The first epochs are off the scale on purpose: what matters is the approach to the bound.
+        settled = sorted(values[len(values) // 5 :])
+        low, high = min(settled[0], bound), max(settled[-1], bound)
+        margin = 0.1 * (high - low) or 0.1 * abs(bound)
+        axes.set_ylim(low - margin, high + margin)
+    axes.set_xlabel("step")
+    axes.set_ylabel(f"{name} (nats)" if constraint.unit == 1 else f"{name} (MMD²)")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _draw_terms(axes: Axes, solution: Solution) -> None:
+    steps = [record["step"] for record in solution.history]
+    for term, colour in zip(("distortion", "rate", "neg_elbo"), _COLOURS, strict=False):
+        axes.plot(steps, [record["terms"].get(term) for record in solution.history], color=colour, label=term)
+    axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.set_ylabel("nats per example")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _draw_multipliers(axes: Axes, solution: Solution) -> None:
+    steps = [record["step"] for record in solution.history]
+    names = list(solution.weights)
+    for name, colour in zip(names, _COLOURS * len(names), strict=False):
+        axes.plot(steps, [record["weights"][name] for record in solution.history], color=colour, label=name)
+    axes.set_yscale("symlog", linthresh=0.01)
+    axes.set_xlabel("step")
+    axes.set_ylabel("effective weight")
+    axes.legend(frameon=False, fontsize=8)
+
+
+@torch.inference_mode()
+def _draw_reconstructions(axes: Axes, solution: Solution) -> None:
+    assert solution.data is not None
+    examples = solution.data.test
+    raw = examples.gather(torch.arange(min(32, len(examples)))).to(solution.model.device)
+    x = solution.model.likelihood.prepare(raw, Streams(0, solution.model.device).binarisation)
+    rebuilt = solution.model.decode(solution.model.encode(x)).reshape(x.shape)
+    interleaved = torch.stack([x.reshape(-1, 8, *x.shape[1:]), rebuilt.reshape(-1, 8, *x.shape[1:])], 1)
+    _show(axes, tile(interleaved.flatten(0, 2).cpu(), columns=8), "test examples, binarised, and their reconstructions")
+
+
+def _show(axes: Axes, picture: object, title: str) -> None:
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")  # type: ignore[arg-type]
+    axes.set_title(title, fontsize=9)
+    axes.axis("off")

@@ -1,0 +1,59 @@
+"""Examples as pictures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.errors import CheckpointError, DataError, expected
+
+
+def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) -> np.ndarray:
+    """Returns examples of shape [N, C, H, W] (C is 1 or 3) in one picture, row by row, values in [0, 1].
+
+    Raises:
+        DataError: They are no images.
+    """
+    if examples.dim() != 4 or examples.shape[1] not in (1, 3):
+        raise DataError(
+            expected(
+                "images of shape (1 or 3, height, width)",
+                got=f"shape {tuple(examples.shape[1:])}",
+                fix="--out samples.npy, which holds any shape",
+            )
+        )
+    pixels = examples.float().clamp(0, 1).cpu().numpy()
+    count, channels, height, width = pixels.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    picture = np.zeros((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), dtype=np.float32)
+    for index, image in enumerate(pixels):
+        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
+        picture[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return picture.squeeze(-1) if channels == 1 else picture
+
+
+def save_examples(examples: Float[Tensor, "batch *event"], path: Path) -> None:
+    """Writes a picture of images, or an array if ``path`` ends in ``.npy``.
+
+    Raises:
+        DataError: They are no images and ``path`` is no array.
+        CheckpointError: The file cannot be written.
+    """
+    try:
+        if path.suffix == ".npy":
+            np.save(path, examples.float().cpu().numpy())
+            return
+        from PIL import Image
+
+        picture = np.round(tile(examples) * 255).astype(np.uint8)
+        scale = max(1, 800 // picture.shape[0])
+        Image.fromarray(picture.repeat(scale, 0).repeat(scale, 1)).save(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise CheckpointError(expected(f"to write {path}", got=str(error), fix="a .png or .npy file")) from error

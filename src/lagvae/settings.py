@@ -1,0 +1,240 @@
+"""Every setting of a run, declared once.
+
+The same declarations are the command line's flags, the sections of ``config.yaml`` and the
+keywords of ``fit``. This module imports nothing heavy, so that ``lagvae --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from lagvae.errors import SettingError, expected, nearest
+
+Activation = Literal["softplus", "gelu", "relu", "silu"]
+Schedule = Literal["cosine", "constant"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The networks; ignored where a model is given."""
+
+    latent_dim: int = 64
+    """Dimensions of z."""
+    hidden: tuple[int, ...] = (1024, 1024)
+    """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    activation: Activation = "softplus"
+    """Nonlinearity between layers."""
+
+
+@dataclass(frozen=True)
+class PrimalSettings:
+    """How the weights descend."""
+
+    epochs: int = 30
+    """Passes over the training data."""
+    batch_size: int = 250
+    """Examples per step."""
+    optimizer: str = "adam"
+    """Any optimiser of torch.optim, by its name in lower case."""
+    learning_rate: float = 1e-3
+    """Highest learning rate."""
+    beta1: float = 0.9
+    """Adam's decay of the first moment."""
+    beta2: float = 0.999
+    """Adam's decay of the second moment."""
+    schedule: Schedule = "cosine"
+    """Learning rate after the warm-up: cosine decay to 0, or constant."""
+    warmup_steps: int = 500
+    """Steps of linear warm-up, at most a tenth of the run."""
+    shuffle: bool = True
+    """Whether each epoch visits the examples in an order of its own."""
+    balance: bool = True
+    """Whether the loss is divided by the sum of its weights, so that multipliers do not act as learning rates."""
+
+
+@dataclass(frozen=True)
+class DualSettings:
+    """How the multipliers ascend."""
+
+    dual: str = "log_pi"
+    """Dual rule: log_pi, gradient, or zhao2018."""
+    dual_learning_rate: float | None = None
+    """The rule's own step size, where one is given."""
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """Where and how it is computed."""
+
+    seed: int = 0
+    """All randomness of the run follows from it."""
+    device: str = "auto"
+    """auto (the freest graphics processor, else the processor), cpu, cuda, cuda:1, ..."""
+    precision: Precision = "auto"
+    """bfloat16 networks where the hardware does them well (auto), or always, or never."""
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What is written while it runs."""
+
+    log_every: int = 50
+    """Steps between two lines of metrics.jsonl."""
+    checkpoint_seconds: float = 30.0
+    """Seconds between two checkpoints; one is always written at the end."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of a run, by section."""
+
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    primal: PrimalSettings = field(default_factory=PrimalSettings)
+    dual: DualSettings = field(default_factory=DualSettings)
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+
+    def __post_init__(self) -> None:
+        for name, value in self.flat().items():
+            check_setting(name, value)
+
+    def replace(self, **changes: Any) -> Settings:
+        """Returns these settings with some changed, whichever section they stand in.
+
+        Raises:
+            SettingError: A name is unknown (the nearest is named) or a value is out of range.
+        """
+        known = setting_names()
+        for name in changes:
+            if name not in known:
+                raise SettingError(expected("a setting", got=f"'{name}'", fix=nearest(name, known)))
+        sections = {}
+        for section in dataclasses.fields(self):
+            part = getattr(self, section.name)
+            mine = {k: check_setting(k, v) for k, v in changes.items() if known[k] == section.name}
+            sections[section.name] = dataclasses.replace(part, **mine)
+        return Settings(**sections)
+
+    def flat(self) -> dict[str, Any]:
+        """Returns name → value over all sections."""
+        return {
+            name: value
+            for section in dataclasses.fields(self)
+            for name, value in dataclasses.asdict(getattr(self, section.name)).items()
+        }
+
+    def as_sections(self) -> dict[str, dict[str, Any]]:
+        """Returns section → name → value in plain types, as ``config.yaml`` holds them."""
+        sections = dataclasses.asdict(self)
+        return {
+            section: {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+            for section, settings in sections.items()
+        }
+
+    @staticmethod
+    def from_sections(sections: Mapping[str, Any]) -> Settings:
+        """Reads what ``as_sections`` returns; settings may also stand without their section.
+
+        Raises:
+            SettingError: A name is unknown or a value is out of range.
+        """
+        known = {section.name for section in dataclasses.fields(Settings)}
+        flat: dict[str, Any] = {}
+        for name, value in sections.items():
+            if name in known and isinstance(value, Mapping):
+                flat.update(value)
+            else:
+                flat[name] = value
+        return Settings().replace(**flat)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # [LagVAE], appendix, and the authors' code: spec of the original, kept exactly.
+    "zhao2018": {
+        "latent_dim": 64,
+        "hidden": (1024, 1024),
+        "activation": "softplus",
+        "epochs": 5000,
+        "batch_size": 250,
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "beta1": 0.5,
+        "beta2": 0.999,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "shuffle": False,
+        "balance": False,
+        "dual": "zhao2018",
+        "dual_learning_rate": 1e-4,
+    },
+}
+
+
+def preset(name: str) -> Settings:
+    """Returns the settings of a preset: ``default`` or ``zhao2018``.
+
+    Raises:
+        SettingError: There is no such preset.
+    """
+    if name not in PRESETS:
+        raise SettingError(expected("a preset", got=f"'{name}'", fix=nearest(name, PRESETS)))
+    return Settings().replace(**PRESETS[name])
+
+
+def setting_names() -> dict[str, str]:
+    """Returns name → section of every setting."""
+    return {
+        name: section.name
+        for section in dataclasses.fields(Settings)
+        for name in get_type_hints(get_type_hints(Settings)[section.name])
+    }
+
+
+def check_setting(name: str, value: Any) -> Any:
+    """Returns ``value`` in the setting's type.
+
+    Raises:
+        SettingError: It has another type or is out of range.
+    """
+    kind = get_type_hints(get_type_hints(Settings)[setting_names()[name]])[name]
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            fix = nearest(str(value), get_args(kind))
+            raise SettingError(expected(f"a known {name}", got=repr(value), fix=fix))
+        return value
+    if kind is bool or kind is str:
+        if not isinstance(value, kind):
+            raise SettingError(expected(f"{kind.__name__} as {name}", got=repr(value), fix=f"a {kind.__name__}"))
+        return value
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple) or not all(_is_count(item, 1) for item in value):
+            raise SettingError(expected(f"positive whole numbers as {name}", got=repr(value), fix="1024 1024"))
+        return tuple(value)
+    if kind is int:
+        least = _LEAST.get(name, 1)
+        if not _is_count(value, least):
+            fix = f"a whole number ≥ {least}"
+            raise SettingError(expected(f"a whole number ≥ {least} as {name}", got=repr(value), fix=fix))
+        return int(value)
+    if value is None and kind is not float:
+        return None
+    most = _BELOW.get(name, float("inf"))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not (0 <= value < most) or (value == 0 and name not in _MAY_BE_ZERO):
+        wanted = "a positive number" if most == float("inf") else f"a number in [0, {most:g})"
+        raise SettingError(expected(f"{wanted} as {name}", got=repr(value), fix="its default"))
+    return float(value)
+
+
+_LEAST = {"seed": 0, "warmup_steps": 0}
+_BELOW = {"beta1": 1.0, "beta2": 1.0}
+_MAY_BE_ZERO = {"beta1", "beta2", "checkpoint_seconds"}
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,0 +1,214 @@
+"""Sums of terms, and their comparison with numbers.
+
+The convention is CVXPY's: arithmetic on terms makes sums, comparison with a *number* makes a
+constraint. (Comparing two terms or two sums with ``==`` compares them, as everywhere in Python.)
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lagvae.errors import ProblemError, expected
+
+if TYPE_CHECKING:
+    from lagvae.terms.term import Term
+
+Sense = Literal["<=", ">=", "=="]
+
+
+class Quantity:
+    """What terms and their sums share: arithmetic and comparison."""
+
+    def as_sum(self) -> WeightedSum:
+        """Returns this quantity as a sum of terms."""
+        raise TypeError(f"{type(self).__name__} is not a quantity")
+
+    def __add__(self, other: object) -> WeightedSum:
+        if isinstance(other, Quantity):
+            return WeightedSum.of([*self.as_sum().items, *other.as_sum().items])
+        if _is_number(other) and other == 0:  # so that the builtin sum() works
+            return self.as_sum()
+        return NotImplemented
+
+    __radd__ = __add__
+
+    def __sub__(self, other: object) -> WeightedSum:
+        return self + (-other) if isinstance(other, Quantity) else NotImplemented
+
+    def __neg__(self) -> WeightedSum:
+        return -1.0 * self
+
+    def __mul__(self, factor: object) -> WeightedSum:
+        if not _is_number(factor):
+            return NotImplemented
+        weight = finite(factor, "weight")
+        return WeightedSum.of((term, weight * old) for term, old in self.as_sum().items)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: object) -> WeightedSum:
+        return self * (1.0 / finite(divisor, "divisor")) if _is_number(divisor) and divisor else NotImplemented
+
+    def __le__(self, bound: object) -> Constraint:
+        return Constraint(self.as_sum(), "<=", finite(bound, "bound"))
+
+    def __ge__(self, bound: object) -> Constraint:
+        return Constraint(self.as_sum(), ">=", finite(bound, "bound"))
+
+    def __eq__(self, other: object) -> Constraint | bool:  # type: ignore[override]
+        if _is_number(other):
+            return Constraint(self.as_sum(), "==", finite(other, "bound"))
+        return self._same_as(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self._same_as(other)
+
+    def __hash__(self) -> int:
+        raise TypeError(f"{type(self).__name__} is not hashable")
+
+    def _same_as(self, other: object) -> bool:
+        return self is other
+
+
+class WeightedSum(Quantity):
+    """Σ weight · term, in the order written, each term once and no weight zero.
+
+    Attributes:
+        items: The terms and their weights.
+    """
+
+    def __init__(self, weights: Mapping[Term, float]) -> None:
+        self.items: tuple[tuple[Term, float], ...] = tuple((t, float(w)) for t, w in weights.items() if w != 0)
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[Term, float]]) -> WeightedSum:
+        """Collects like terms."""
+        weights: dict[Term, float] = {}
+        for term, weight in items:
+            weights[term] = weights.get(term, 0.0) + weight
+        return cls(weights)
+
+    def as_sum(self) -> WeightedSum:
+        """Returns itself."""
+        return self
+
+    def weights(self) -> dict[Term, float]:
+        """Returns term → weight."""
+        return dict(self.items)
+
+    def surrogate(self) -> dict[Term, float]:
+        """Returns term → weight of what is measured and differentiated when this sum is *minimised*.
+
+        Every term stands for itself or for the bounds that its sign asks for: neg_elbo is
+        distortion + rate, and mutual information is its upper bound where it is pushed down and
+        its lower bound where it is pushed up.
+        """
+        weights: dict[Term, float] = {}
+        for term, weight in self.items:
+            for measured, factor in term.surrogate(weight).items():
+                weights[measured] = weights.get(measured, 0.0) + factor
+        return {term: weight for term, weight in weights.items() if weight != 0}
+
+    def _same_as(self, other: object) -> bool:
+        return isinstance(other, Quantity) and self.weights() == other.as_sum().weights()
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.items))
+
+    def __str__(self) -> str:
+        if not self.items:
+            return "0"
+        text = ""
+        for position, (term, weight) in enumerate(self.items):
+            sign = "-" if weight < 0 else "+"
+            factor = "" if abs(weight) == 1 else f"{format_number(abs(weight))}*"
+            lead = ("-" if sign == "-" else "") if position == 0 else f" {sign} "
+            text += f"{lead}{factor}{term}"
+        return text
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A sum compared with its bound.
+
+    ``violation = value - bound`` for ``<=`` (feasible iff ≤ 0), the mirrored ``bound - value`` for
+    ``>=``, and ``value - bound`` for ``==`` (feasible iff 0).
+
+    Attributes:
+        quantity: What is bounded.
+        sense: On which side.
+        bound: In the unit of the quantity: nats per example, or unscaled MMD².
+    """
+
+    quantity: WeightedSum
+    sense: Sense
+    bound: float
+
+    @property
+    def sign(self) -> float:
+        """+1 where the violation grows with the value, -1 where it falls."""
+        return -1.0 if self.sense == ">=" else 1.0
+
+    @property
+    def is_equality(self) -> bool:
+        """Whether the multiplier may be negative."""
+        return self.sense == "=="
+
+    @property
+    def unit(self) -> float:
+        """The size of one natural unit of the quantity: 1 nat, or 1e-4 of MMD²."""
+        return min((term.unit for term, _ in self.quantity.items), default=1.0)
+
+    @property
+    def tolerance(self) -> float:
+        """How much violation still counts as feasible: 0.15 nat, or 2 % of another bound."""
+        nats = all(term.in_nats for term, _ in self.quantity.items)
+        return 0.15 if nats else 0.02 * abs(self.bound)
+
+    def violation(self, value: float) -> float:
+        """Returns how far ``value`` lies on the wrong side of the bound (negative: inside)."""
+        return self.sign * (value - self.bound)
+
+    def is_met_by(self, value: float, *, slack: float = 0.0) -> bool:
+        """Whether ``value`` is feasible, give or take ``slack``."""
+        violation = self.violation(value)
+        return (abs(violation) if self.is_equality else violation) <= slack
+
+    def __bool__(self) -> bool:
+        raise ProblemError(
+            expected(
+                "each constraint on its own",
+                got=f"'{self}' used as true or false",
+                fix="two constraints instead of a chained comparison: [rate >= 10, rate <= 20]",
+            )
+        )
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.sense} {format_number(self.bound)}"
+
+
+def finite(value: object, what: str) -> float:
+    """Returns ``value`` as a float.
+
+    Raises:
+        ProblemError: It is no number, infinite or NaN.
+    """
+    if not _is_number(value) or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ProblemError(expected(f"a finite {what}", got=repr(value), fix="a number such as 86.0"))
+    return float(value)  # type: ignore[arg-type]
+
+
+def format_number(value: float) -> str:
+    """Writes a float so that it reads back to the same float, without a trailing ``.0``."""
+    text = repr(float(value))
+    return text.removesuffix(".0")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,0 +1,174 @@
+"""What a term is, and how a user adds one."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.errors import ProblemError, expected, nearest
+from lagvae.model.draw import Draw
+from lagvae.terms.algebra import Quantity, WeightedSum, format_number
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Term(Quantity):
+    """A number measured on a draw, differentiable in the model's weights.
+
+    A term is its name and its options; the options are dataclass fields with defaults. Calling a
+    term returns the same term with other options: ``mmd(kernel="imq")``.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[float] = 1.0
+    """One natural unit (1 nat; 1e-4 for MMD²): what the original's dual rule counts in."""
+    in_nats: ClassVar[bool] = True
+    may_be_rewarded: ClassVar[bool] = True
+    """Whether pushing the term *up* can make sense. A divergence, or a loss, may not be rewarded."""
+    at_least_zero: ClassVar[bool] = False
+    """Whether the exact quantity is never negative."""
+
+    @abstractmethod
+    def measure(self, draw: Draw) -> Float[Tensor, "*stack"]:
+        """Returns the term's value on the draw."""
+
+    def surrogate(self, weight: float) -> dict[Term, float]:
+        """Returns the measured terms that stand for ``weight`` · this term in a sum that is minimised."""
+        return {self: weight}
+
+    def floor(self, *, latent_dim: int, batch_size: int) -> float:
+        """Returns the value a perfect model measures, because of the estimator's bias alone."""
+        return 0.0
+
+    def __call__(self, **options: Any) -> Self:
+        """Returns this term with other options.
+
+        Raises:
+            ProblemError: An option is unknown, or its value is not one that is allowed.
+        """
+        kinds = get_type_hints(type(self))
+        known = [field.name for field in dataclasses.fields(self)]
+        for option, value in options.items():
+            if option not in known:
+                raise ProblemError(
+                    expected(f"an option of {self.name}", got=f"'{option}'", fix=nearest(option, known or ["none"]))
+                )
+            _check_option(f"{self.name}'s {option}", value, kinds[option])
+        return dataclasses.replace(self, **options)
+
+    def as_sum(self) -> WeightedSum:
+        """Returns 1 · this term."""
+        return WeightedSum({self: 1.0})
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.name, *dataclasses.astuple(self))
+
+    def _same_as(self, other: object) -> bool:
+        if isinstance(other, Term):
+            return self._key() == other._key()
+        return isinstance(other, WeightedSum) and self.as_sum()._same_as(other)
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __str__(self) -> str:
+        changed = [
+            f"{field.name}={value if isinstance(value, str) else format_number(value)}"
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        ]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PerExampleTerm(Term):
+    """A term that is a mean over examples, and keeps its per-example values to the last moment."""
+
+    @abstractmethod
+    def per_example(self, draw: Draw) -> Float[Tensor, "*stack batch"]:
+        """Returns one value per example."""
+
+    def measure(self, draw: Draw) -> Float[Tensor, "*stack"]:
+        """Returns the mean over the batch."""
+        return self.per_example(draw).mean(-1)
+
+
+class FunctionTerm(Term):
+    """A user's term: a function of the draw under a name. Made by :func:`term`."""
+
+    def __init__(self, name: str, function: Callable[[Draw], Tensor], *, in_nats: bool, may_be_rewarded: bool) -> None:
+        for attribute, value in {"name": name, "in_nats": in_nats, "may_be_rewarded": may_be_rewarded}.items():
+            object.__setattr__(self, attribute, value)
+        object.__setattr__(self, "function", function)
+
+    def measure(self, draw: Draw) -> Float[Tensor, "*stack"]:
+        """Returns the function's value; per-example values are averaged."""
+        value: Tensor = self.function(draw)  # type: ignore[attr-defined]
+        per_example = value.dim() > 0 and value.shape[-1] == draw.x.shape[-2]
+        return value.mean(-1) if per_example else value
+
+
+_REGISTRY: dict[str, Term] = {}
+
+
+def register(term: Term) -> Term:
+    """Makes a term known to the text form under its name, and returns it.
+
+    Raises:
+        ProblemError: Another term has that name, or it is not an identifier.
+    """
+    if not term.name.isidentifier():
+        raise ProblemError(expected("an identifier as a term's name", got=repr(term.name), fix="letters and _"))
+    if term.name in _REGISTRY:
+        raise ProblemError(expected("a new name for a term", got=f"'{term.name}' again", fix="another name"))
+    _REGISTRY[term.name] = term
+    return term
+
+
+def registered_terms() -> dict[str, Term]:
+    """Returns name → term for every registered term."""
+    return dict(_REGISTRY)
+
+
+def term(
+    function: Callable[[Draw], Tensor] | None = None,
+    *,
+    name: str | None = None,
+    in_nats: bool = True,
+    may_be_rewarded: bool = True,
+) -> Any:
+    """Makes a term of a function of the draw and registers it: a decorator.
+
+    Args:
+        function: Maps a :class:`~lagvae.model.draw.Draw` to one value per example, or to one number.
+        name: The name in problems; the function's own if none is given.
+        in_nats: Whether the value is in nats per example.
+        may_be_rewarded: Whether a problem may push it up.
+
+    Example:
+        >>> @lv.term
+        ... def code_energy(draw):
+        ...     return draw.z.square().sum(-1)
+        >>> problem = lv.Problem.parse("max mi s.t. code_energy <= 70")
+    """
+    if function is None:
+        return lambda f: term(f, name=name, in_nats=in_nats, may_be_rewarded=may_be_rewarded)
+    made = FunctionTerm(name or function.__name__, function, in_nats=in_nats, may_be_rewarded=may_be_rewarded)
+    return register(made)
+
+
+def _check_option(what: str, value: Any, kind: Any) -> None:
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ProblemError(
+                expected(f"a known value of {what}", got=repr(value), fix=nearest(str(value), get_args(kind)))
+            )
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ProblemError(expected(f"a positive number as {what}", got=repr(value), fix="a number such as 1.0"))

@@ -1,0 +1,1 @@
+"""fit(): one readable loop, and what it stands on: settings, checkpoints, a run's folder, progress."""

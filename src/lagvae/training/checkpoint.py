@@ -1,0 +1,134 @@
+"""Checkpoints: safetensors and JSON, written whole, checked when read, the last two kept.
+
+A checkpoint is the folder ``checkpoints/step-00001234`` with ``tensors.safetensors`` and
+``state.json``; the latter holds the SHA-256 of the former. It appears by one rename.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lagvae.errors import CheckpointError, expected
+from lagvae.training.files import cannot_write, read_json, sha256, sync_folder, write_json
+
+KEPT = 2
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+    """Writes the checkpoint of ``step`` and forgets all but the last two.
+
+    Args:
+        folder: The run's ``checkpoints`` folder; made if missing.
+        step: Steps taken so far.
+        tensors: Name → tensor.
+        state: Whatever else there is, in JSON's types.
+
+    Raises:
+        CheckpointError: The folder is read-only or the disk is full; earlier checkpoints stay.
+    """
+    final = folder / f"step-{step:08d}"
+    temporary = folder / f".{final.name}.part"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        path = temporary / "tensors.safetensors"
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        write_json(temporary / "state.json", {"step": step, "sha256": sha256(path), **state})
+        sync_folder(temporary)
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+        sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise cannot_write(final, error if isinstance(error, OSError) else OSError(str(error))) from error
+    for older in list_checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(older, ignore_errors=True)
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Returns the finished checkpoints, oldest first."""
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads the newest checkpoint that is whole.
+
+    Returns:
+        Its tensors, and its state.
+
+    Raises:
+        CheckpointError: There is none, or every one is damaged.
+    """
+    damage = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            return read_checkpoint(path)
+        except CheckpointError as error:
+            damage.append(str(error))
+    raise CheckpointError(
+        damage[0] if damage else expected(f"a checkpoint in {folder}", got="none", fix="to train again with --overwrite")
+    )
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads one checkpoint and checks it against its SHA-256.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
+    state = read_json(path / "state.json")
+    tensors = path / "tensors.safetensors"
+    try:
+        if sha256(tensors) != state["sha256"]:
+            raise CheckpointError(expected(f"{tensors} as it was written", got="other bytes", fix="the one before it"))
+        return load_file(tensors), state
+    except (OSError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(expected(f"a whole checkpoint at {path}", got=str(error), fix="the one before")) from error
+
+
+def flatten_optimizer(optimizer: Any, prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Splits an optimiser's state into tensors and JSON, without pickle."""
+    state = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{prefix}/{index}/{name}"] = value
+            else:
+                plain.setdefault(str(index), {})[name] = value
+    groups = json.loads(json.dumps(state["param_groups"], default=_refuse))
+    return tensors, {"plain": plain, "groups": groups}
+
+
+def restore_optimizer(optimizer: Any, prefix: str, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
+    """Puts an optimiser back to where ``flatten_optimizer`` found it."""
+    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in saved["plain"].items()}
+    for key, tensor in tensors.items():
+        if key.startswith(prefix + "/"):
+            index, name = key.removeprefix(prefix + "/").split("/", 1)
+            state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": saved["groups"]})
+
+
+def _refuse(value: object) -> Any:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.item()
+    raise CheckpointError(
+        expected("an optimiser whose options are numbers and strings", got=type(value).__name__, fix="plain options")
+    )

@@ -1,0 +1,193 @@
+"""A run's folder: plain files, no pickle.
+
+    config.yaml      what was asked for; repeats the run
+    metrics.jsonl    one line per log step
+    checkpoints/     the last two
+    tensorboard/     the same metrics for TensorBoard
+    evaluation.json  what came out
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lagvae.errors import CheckpointError, expected
+from lagvae.settings import Settings
+from lagvae.training.files import cannot_write, read_json, write_json, write_whole
+
+Config = dict[str, Any]
+"""``problem``, ``data`` and the sections of the settings, as ``config.yaml`` holds them."""
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.evaluation_file = self.path / "evaluation.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Raises CheckpointError if a run would be lost by starting here, or another folder's content."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise CheckpointError(expected(f"a folder at {self.path}", got="a file", fix="another --out"))
+        if self.config_file.exists() and not overwrite:
+            raise CheckpointError(
+                expected(f"no run at {self.path}", got="one", fix="--resume to go on, --overwrite, or another --out")
+            )
+        if not self.config_file.exists() and any(self.path.iterdir()):
+            raise CheckpointError(
+                expected(f"an empty folder or a run at {self.path}", got="other files", fix="another --out")
+            )
+
+    def create(self, config: Config) -> None:
+        """Starts afresh: clears an earlier run and writes the configuration."""
+        try:
+            for old in (self.checkpoints, self.tensorboard):
+                shutil.rmtree(old, ignore_errors=True)
+            for stale in (self.metrics_file, self.evaluation_file, self.path / "report.png"):
+                stale.unlink(missing_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        write_whole(self.config_file, _config_text(config).encode())
+
+    def read_config(self) -> Config:
+        """Reads ``config.yaml``.
+
+        Raises:
+            CheckpointError: There is none, or it is damaged.
+        """
+        if not self.config_file.exists():
+            raise CheckpointError(expected(f"a run at {self.path}", got="no config.yaml there", fix="another folder"))
+        return read_config_file(self.config_file)
+
+    def check_continues(self, config: Config) -> None:
+        """Raises CheckpointError unless ``config`` is the run's own: problem, data, networks, settings."""
+        saved = self.read_config()
+        for what, ours in _comparable(config).items():
+            theirs = _comparable(saved).get(what)
+            if theirs != ours:
+                raise CheckpointError(
+                    expected(
+                        f"to resume with the run's own {what} ({_short(theirs)})",
+                        got=_short(ours),
+                        fix="lagvae train --resume without it, or another --out",
+                    )
+                )
+
+    def keep_metrics_until(self, step: int) -> list[dict[str, Any]]:
+        """Drops what was logged after ``step`` (it will be logged again) and returns the rest."""
+        records = [record for record in self.read_metrics() if record["step"] <= step]
+        write_whole(self.metrics_file, "".join(map(_line, records)).encode())
+        return records
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Adds a line to ``metrics.jsonl``."""
+        try:
+            with self.metrics_file.open("a") as file:
+                file.write(_line(record))
+        except OSError as error:
+            raise cannot_write(self.metrics_file, error) from error
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Returns the whole lines of ``metrics.jsonl``; a run killed while writing leaves half of one."""
+        if not self.metrics_file.exists():
+            return []
+        records = []
+        for line in self.metrics_file.read_text().splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def write_evaluation(self, content: dict[str, Any]) -> None:
+        """Writes ``evaluation.json``."""
+        write_json(self.evaluation_file, content)
+
+    def read_evaluation(self) -> dict[str, Any] | None:
+        """Returns the content of ``evaluation.json``; None while the run is not finished."""
+        return read_json(self.evaluation_file) if self.evaluation_file.exists() else None
+
+
+def make_config(
+    problem: object, data: str, fingerprint: str, settings: Settings, *, event_shape: tuple[int, ...], custom: list[str]
+) -> Config:
+    """Returns the content of ``config.yaml``.
+
+    Args:
+        problem: Its text repeats it.
+        data: Name or path; empty for arrays in memory.
+        fingerprint: Of the data.
+        settings: All of them.
+        event_shape: Shape of one example.
+        custom: Which of model, optimizer and dual were given as Python objects.
+    """
+    return {
+        "problem": str(problem),
+        "data": data,
+        "data_fingerprint": fingerprint,
+        "event_shape": list(event_shape),
+        "custom": custom,
+        **settings.as_sections(),
+    }
+
+
+def read_config_file(path: Path) -> Config:
+    """Reads a YAML configuration.
+
+    Raises:
+        CheckpointError: It is missing, or no mapping of names to values.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(expected(f"a YAML file at {path}", got=reason, fix="config.yaml of a run")) from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise CheckpointError(expected(f"names and values in {path}", got=_short(content), fix="config.yaml of a run"))
+    return content
+
+
+def settings_of(config: Config) -> Settings:
+    """Returns the settings that a configuration holds.
+
+    Raises:
+        SettingError: A name is unknown or a value out of range.
+    """
+    described = {"problem", "data", "data_fingerprint", "event_shape", "custom", "out", "preset"}
+    return Settings.from_sections({name: value for name, value in config.items() if name not in described})
+
+
+def _config_text(config: Config) -> str:
+    heading = "# Repeats this run: lagvae train --config config.yaml --out ANOTHER/FOLDER\n"
+    return heading + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
+
+
+def _comparable(config: Config) -> dict[str, Any]:
+    """Returns what makes a run the same run: everything but where it is computed and how often it reports."""
+    settings = settings_of(config).flat()
+    for free in ("device", "log_every", "checkpoint_seconds"):
+        del settings[free]
+    described = {name: config.get(name) for name in ("problem", "data", "event_shape", "custom", "data_fingerprint")}
+    return {**described, **settings}
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record) + "\n"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

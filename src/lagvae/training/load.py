@@ -1,0 +1,98 @@
+"""Reads a run back from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lagvae.duality.residuals import Residuals
+from lagvae.errors import CheckpointError, expected
+from lagvae.evaluation.estimate import Estimate
+from lagvae.evaluation.evaluate import Evaluation
+from lagvae.model.vae import VAE, mlp_vae
+from lagvae.problem.problem import Problem
+from lagvae.training.checkpoint import load_checkpoint
+from lagvae.training.folder import RunFolder, settings_of
+from lagvae.training.solution import Solution, Status
+
+
+def load(run: str | Path, *, model: VAE | None = None) -> Solution:
+    """Returns the solution that a run's folder holds; its newest checkpoint's, if the run is not finished.
+
+    Args:
+        run: The folder.
+        model: A model of the run's own making, where it was given to ``fit``; its weights are replaced.
+
+    Raises:
+        CheckpointError: The folder holds no run, or a damaged one; or the run's model was the
+            user's own and none is given here.
+    """
+    folder = RunFolder(run)
+    config = folder.read_config()
+    settings = settings_of(config)
+    tensors, state = load_checkpoint(folder.checkpoints)
+    if model is None:
+        if "model" in config.get("custom", []):
+            raise CheckpointError(
+                expected(f"the model that {run} was trained with", got="none", fix="lv.load(run, model=my_vae)")
+            )
+        network = settings.network
+        model = mlp_vae(
+            config["event_shape"], latent_dim=network.latent_dim, hidden=network.hidden, activation=network.activation
+        )
+    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            expected("the networks that the run was trained with", got=" ".join(str(error).split())[:200], fix="those")
+        ) from error
+    problem = Problem.parse(config["problem"])
+    history = folder.read_metrics()
+    content = folder.read_evaluation() or _unfinished(problem, state, history)
+    evaluation = _read_evaluation(problem, content)
+    last = history[-1]["constraints"] if history else {}
+    logged = {name: last.get(name, {}).get("violation", float("nan")) for name in problem.names}
+    return Solution(
+        status=Status(content["status"]),
+        message=content["message"],
+        problem=problem,
+        model=model.eval(),
+        multipliers=dict(zip(problem.names, tensors["dual/multipliers"][0].tolist(), strict=True)),
+        violations=evaluation.violations("train") if evaluation else logged,
+        weights=content["weights"],
+        evaluation=evaluation,
+        residuals=Residuals(**_floats(content["residuals"])) if content.get("residuals") else None,
+        step=int(state["step"]),
+        seconds=float(state["seconds"]),
+        history=history,
+        folder=folder.path,
+        data=None,
+        batch_size=int(content["batch_size"]),
+    )
+
+
+def _unfinished(problem: Problem, state: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "status": "stopped",
+        "message": f"not finished: at step {state['step']}",
+        "weights": history[-1]["weights"] if history else {},
+        "batch_size": state.get("batch_size", 250),
+    }
+
+
+def _read_evaluation(problem: Problem, content: dict[str, Any]) -> Evaluation | None:
+    if "estimates" not in content:
+        return None
+    return Evaluation(
+        problem,
+        {
+            part: {name: Estimate(**_floats(fields)) for name, fields in found.items()}
+            for part, found in content["estimates"].items()
+        },
+    )
+
+
+def _floats(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields with JSON's null read back as NaN."""
+    return {name: float("nan") if value is None else value for name, value in fields.items()}

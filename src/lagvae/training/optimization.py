@@ -1,0 +1,58 @@
+"""The primal side: an optimiser of torch's by name, and the learning rate at each step."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from lagvae.errors import SettingError, expected, nearest
+from lagvae.settings import PrimalSettings
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+"""Builds an optimiser for the given weights: ``functools.partial(torch.optim.SGD, lr=0.1)``, say."""
+
+
+def build_optimizer(
+    weights: Iterable[nn.Parameter], settings: PrimalSettings, factory: OptimizerFactory | None = None
+) -> torch.optim.Optimizer:
+    """Builds the optimiser that the settings name, fused where it can be; or calls the user's factory.
+
+    Raises:
+        SettingError: torch.optim has no such optimiser, or it cannot be used with a plain step.
+    """
+    if factory is not None:
+        return factory(weights)
+    known = {
+        name.lower(): kind
+        for name, kind in vars(torch.optim).items()
+        if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+    }
+    for unfit in ("lbfgs", "sparseadam", "muon"):  # a closure, sparse gradients, matrices only
+        known.pop(unfit, None)
+    if settings.optimizer not in known:
+        fix = nearest(settings.optimizer, known)
+        raise SettingError(expected("an optimiser of torch.optim", got=f"'{settings.optimizer}'", fix=fix))
+    kind = known[settings.optimizer]
+    accepted = inspect.signature(kind).parameters
+    options: dict[str, Any] = {"lr": settings.learning_rate}
+    if "betas" in accepted:
+        options["betas"] = (settings.beta1, settings.beta2)
+    if "fused" in accepted:
+        options["fused"] = True
+    return kind(weights, **options)
+
+
+def rate_factor(step: int, total_steps: int, settings: PrimalSettings) -> float:
+    """Returns the share of the highest learning rate at ``step`` (from 0): warm-up, then the schedule."""
+    warmup = min(settings.warmup_steps, total_steps // 10)
+    if step < warmup:
+        return (step + 1) / warmup
+    if settings.schedule == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, total_steps - warmup)
+    return 0.5 * (1.0 + math.cos(math.pi * done))

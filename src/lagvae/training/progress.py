@@ -1,0 +1,162 @@
+"""What the person at the keyboard sees while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lagvae.evaluation.evaluate import Advance
+from lagvae.training.record import Record
+
+
+class Display(Protocol):
+    """Shows records as they come."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def show(self, record: Record) -> None:
+        """Shows the newest record."""
+
+
+def make_display(total_steps: int, first_step: int, epochs: int, *, show: bool, console: Console | None = None) -> Display:
+    """Returns a live table on a terminal, a line now and then elsewhere, or nothing."""
+    console = console or Console(stderr=True)
+    if not show:
+        return Silent()
+    if console.is_terminal:
+        return LiveTable(console, total_steps, first_step, epochs)
+    return PlainLines(console, total_steps, first_step, epochs)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, record: Record) -> None:
+        """Does nothing."""
+
+
+class LiveTable:
+    """A bar with the time left, above a table of every constraint: value, bound, violation, multiplier."""
+
+    def __init__(self, console: Console, total_steps: int, first_step: int, epochs: int) -> None:
+        self.epochs = epochs
+        self.bar = Progress(
+            TextColumn("step {task.completed}/{task.total}"),
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[speed]}"),
+            console=console,
+        )
+        self.task = self.bar.add_task("", total=total_steps, completed=first_step, epoch=f"0/{epochs}", speed="")
+        self.live = Live(self.bar, console=console, refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.__exit__(*error)  # type: ignore[arg-type]
+
+    def show(self, record: Record) -> None:
+        """Redraws bar and table."""
+        speed = f"{record['steps_per_second']:.0f} steps/s"
+        epoch = f"{record['epoch']:.1f}/{self.epochs}"
+        self.bar.update(self.task, completed=record["step"], epoch=epoch, speed=speed)
+        self.live.update(Group(self.bar, constraint_table(record)))
+
+
+class PlainLines:
+    """One line of text about every twentieth of the run, at most one a second: for logs."""
+
+    def __init__(self, console: Console, total_steps: int, first_step: int, epochs: int) -> None:
+        self.console, self.total, self.epochs = console, total_steps, epochs
+        self.first = first_step
+        self.shown = first_step
+        self.last = 0.0
+        self.began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, record: Record) -> None:
+        """Prints the record if its turn has come."""
+        step, now = record["step"], time.monotonic()
+        is_last = step >= self.total
+        if not is_last and (step - self.shown < self.total / 20 or now - self.last < 1):
+            return
+        self.shown, self.last = step, now
+        left = (now - self.began) / max(1, step - self.first) * (self.total - step)
+        parts = [f"step {step}/{self.total}", f"epoch {record['epoch']:.1f}/{self.epochs}"]
+        parts += [f"{name} {format_value(value)}" for name, value in record["terms"].items()]
+        parts += [
+            f"[{name}: violation {c['violation']:+.2g}, multiplier {c['multiplier']:.3g}]"
+            for name, c in record["constraints"].items()
+        ]
+        self.console.print(" ".join([*parts, f"left {left:.0f} s"]), markup=False, highlight=False, soft_wrap=True)
+
+
+def constraint_table(record: Record) -> Table:
+    """Returns the table of a record: every term, with bound, violation and multiplier where it is constrained."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column, justify in (("term", "left"), ("value", "right"), ("bound", "right"), ("violation", "right"),
+                            ("multiplier", "right"), ("weight", "right")):  # fmt: skip
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    constraints = dict(record["constraints"])
+    for name, value in record["terms"].items():
+        weight = record["weights"].get(name)
+        c = constraints.pop(name, None)
+        table.add_row(name, format_value(value), *_bound_cells(c), "" if weight is None else f"{weight:.3g}")
+    for name, c in constraints.items():
+        table.add_row(name, format_value(c["value"]), *_bound_cells(c), "")
+    return table
+
+
+def format_value(value: float) -> str:
+    """Writes nats with two decimals and small numbers in scientific notation."""
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2e}"
+
+
+@contextmanager
+def evaluation_progress(total: int, *, show: bool) -> Iterator[Advance | None]:
+    """Shows a bar on a terminal while examples are evaluated."""
+    console = Console(stderr=True)
+    if not (show and console.is_terminal):
+        yield None
+        return
+    columns = (TextColumn("evaluating"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _bound_cells(constraint: Record | None) -> tuple[str, str, str]:
+    if constraint is None:
+        return "", "", ""
+    violation = constraint["violation"]
+    colour = "red" if violation > 0 else "green"
+    sign = "+" if violation > 0 else ""
+    shown = f"[{colour}]{sign}{format_value(violation)}[/]"
+    return format_value(constraint["bound"]), shown, f"{constraint['multiplier']:.4g}"

@@ -1,0 +1,74 @@
+"""A line of the log: what a few steps measured, and what the multipliers made of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.training.session import Session
+
+Record = dict[str, Any]
+
+
+def make_record(session: Session, values: Float[Tensor, "steps terms"], *, seconds: float, speed: float) -> Record:
+    """Summarises the steps since the last record.
+
+    Args:
+        session: After those steps.
+        values: What each of them measured.
+        seconds: Spent training so far, over all sessions.
+        speed: Steps per second since the last record.
+
+    Returns:
+        ``terms`` (means over the steps), ``constraints`` (value, bound, violation, multiplier),
+        ``weights`` (of each term in the Lagrangian) and where the run is.
+    """
+    lagrangian = session.lagrangian
+    mean = values.double().mean(0).float()
+    multipliers = session.rule.multipliers[0]
+    constrained = zip(
+        lagrangian.names,
+        lagrangian.problem.subject_to,
+        lagrangian.constraint_values(mean).tolist(),
+        lagrangian.violations(mean).tolist(),
+        multipliers.tolist(),
+        strict=True,
+    )
+    terms = {str(term): value for term, value in zip(lagrangian.terms, mean.tolist(), strict=True)}
+    terms["neg_elbo"] = float(mean[0] + mean[1])
+    return {
+        "step": session.step,
+        "epoch": session.step / session.steps_per_epoch,
+        "seconds": round(seconds, 3),
+        "steps_per_second": round(speed, 2),
+        "learning_rate": session.learning_rate(),
+        "terms": terms,
+        "constraints": {
+            name: {"value": value, "bound": constraint.bound, "violation": violation, "multiplier": multiplier}
+            for name, constraint, value, violation, multiplier in constrained
+        },
+        "weights": effective_weights(session),
+        "lagrangian": float(lagrangian.value(mean, multipliers)),
+    }
+
+
+def effective_weights(session: Session) -> dict[str, float]:
+    """Returns term → its weight in the Lagrangian at the current multipliers."""
+    weights = session.lagrangian.weights(session.rule.multipliers)[0].tolist()
+    return {str(term): weight for term, weight in zip(session.lagrangian.terms, weights, strict=True)}
+
+
+def find_non_finite(session: Session, values: Float[Tensor, "steps terms"]) -> str | None:
+    """Returns a sentence that names the first term that was not finite, and its step; None if all were."""
+    bad = ~torch.isfinite(values)
+    if not bool(bad.any()):
+        return None
+    row, column = (int(i) for i in bad.nonzero()[0])
+    step = session.step - len(values) + row + 1
+    value = float(values[row, column])
+    word = "nan" if math.isnan(value) else "infinite"
+    return f"{session.lagrangian.terms[column]} became {word} at step {step}"

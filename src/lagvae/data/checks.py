@@ -1,0 +1,64 @@
+"""Are the values ones that a likelihood can score?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lagvae.data.examples import Examples
+from lagvae.errors import DataError, expected
+
+BLOCK_VALUES = 2**22
+"""Values looked at in one go: a memory map streams through the memory of one block (16 MiB of float32)."""
+
+
+def check_finite(examples: Examples, *, name: str) -> None:
+    """Raises DataError at the first NaN or infinity; ``name`` says whose values they are."""
+    if not examples.is_uint8:
+        _check_each(examples, torch.isfinite, what="finite values", name=name)
+
+
+def check_unit_interval(examples: Examples, *, name: str) -> None:
+    """Raises DataError at the first value that is no probability: NaN, infinite, or outside [0, 1].
+
+    A Bernoulli likelihood needs this; others do not, so it is asked for separately.
+
+    Args:
+        examples: The part to check. Bytes pass as they are, since they mean 0..1 by construction.
+        name: Whose values they are, for the message, e.g. ``"train"``.
+    """
+    if not examples.is_uint8:
+        _check_each(examples, lambda block: (block >= 0) & (block <= 1), what="values in [0, 1]", name=name)
+
+
+def _check_each(examples: Examples, is_good: Callable[[Tensor], Tensor], *, what: str, name: str) -> None:
+    """Raises DataError naming the first value, in row-major order, that is not good."""
+    for start, block in _blocks(examples):
+        good = is_good(block)
+        if not bool(good.all()):
+            first = (~good).flatten().nonzero()[0, 0].item()
+            row, *inner = (int(i) for i in np.unravel_index(int(first), block.shape))
+            value = float(block[(row, *inner)])
+            index = ", ".join(map(str, (start + row, *inner)))
+            raise DataError(expected(f"{what} in {name}", got=f"{value:g} at index [{index}]", fix=_mend(value)))
+
+
+def _blocks(examples: Examples) -> Iterator[tuple[int, Tensor]]:
+    """Yields the values block by block, each with the index of its first example."""
+    rows = max(1, BLOCK_VALUES // math.prod(examples.event_shape))
+    for start in range(0, len(examples), rows):
+        block = examples.values[start : start + rows]
+        yield start, block if isinstance(block, Tensor) else torch.from_numpy(np.array(block))
+
+
+def _mend(value: float) -> str:
+    """Returns what would mend data with ``value`` in it."""
+    if not math.isfinite(value):
+        return "removing the examples that are not finite, or replacing their values"
+    if 1 < value <= 255:
+        return "dividing the values by 255"
+    return "rescaling the values, e.g. (x - x.min()) / (x.max() - x.min())"

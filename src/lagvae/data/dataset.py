@@ -1,0 +1,203 @@
+"""What is a data set, and how is one opened from whatever holds it?"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lagvae.data.arrays import build_examples
+from lagvae.data.examples import Examples
+from lagvae.data.files import read_npy, read_npz
+from lagvae.data.images import read_image_folder
+from lagvae.data.named import read_named
+from lagvae.data.registry import DIGITS, IDX_SETS, is_named
+from lagvae.data.torch_dataset import stack_dataset
+from lagvae.errors import DataError, expected, nearest
+
+HOLD_OUT_EVERY = 10
+"""Of data without a test part, one example in this many becomes the test part."""
+
+_SAMPLED_BYTES = 2**19
+_SAMPLED_EXAMPLES = 16
+
+_KINDS = "a .npy or .npz file, a folder of images, an array, a tensor, a torch Dataset or a (train, test) pair"
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set: two parts of the same event shape and dtype.
+
+    Attributes:
+        name: What :func:`open_data` opens it again by: a set's name or an absolute path. "" if it is in memory only.
+        train: What is learned from.
+        test: What is held out.
+        note: What the reader did beyond reading, in one sentence, or "".
+    """
+
+    name: str
+    train: Examples
+    test: Examples
+    note: str = ""
+
+    def fingerprint(self) -> str:
+        """Returns a short hash of the shapes, the dtype and a sample of the bytes of both parts.
+
+        A run that is resumed with other data is noticed by it. About 1 MB is read, however large the data.
+        """
+        digest = hashlib.sha256()
+        for part in (self.train, self.test):
+            kind = "uint8" if part.is_uint8 else "float32"
+            digest.update(f"{list(part.values.shape)} {kind};".encode())
+            digest.update(_sample_bytes(part))
+        return digest.hexdigest()[:16]
+
+
+Part: TypeAlias = str | Path | np.ndarray | Tensor | Dataset[object] | Examples
+Source: TypeAlias = Part | Data | tuple[Part, Part]
+
+
+def open_data(source: Source, *, folder: str | Path | None = None, progress: bool = True) -> Data:
+    """Opens a data set.
+
+    Args:
+        source: One of
+
+            * a name: "mnist", "fashion-mnist" or "digits";
+            * a path of a .npy file, a .npz file, or a folder of images;
+            * an array, a tensor, a torch ``Dataset`` with a length, or an ``Examples``;
+            * a (train, test) pair of any of these; of a member that has both parts itself, that part is taken;
+            * a ``Data``, which is returned unchanged.
+
+            Of a source without a test part one example in ten is held out, and ``note`` says so.
+        folder: Where named sets live. By default $DATA_PREFIX, else the user's cache; both are read now.
+        progress: Whether to show a download's progress on stderr.
+
+    Raises:
+        DataError: if there is no such data, it is damaged, or its values have no meaning here. NaN and infinity are
+            refused always; whether floats lie in [0, 1] is for the likelihood to ask, by ``check_unit_interval``.
+    """
+    if isinstance(source, Data):
+        return source
+    if isinstance(source, tuple):
+        return _open_pair(source, folder, progress)
+    train, test = _read_parts(source, folder, progress, where="the data")
+    note = ""
+    if test is None:
+        train, test, note = _hold_out(train)
+    _check_agreement(train, test)
+    return Data(_name(source), train, test, note)
+
+
+def _open_pair(pair: tuple[Part, ...], folder: str | Path | None, progress: bool) -> Data:
+    if len(pair) != 2:
+        raise DataError(expected("a pair (train, test)", got=f"a tuple of {len(pair)}", fix="open_data((train, test))"))
+    train, _ = _read_parts(pair[0], folder, progress, where="train")
+    other_train, test = _read_parts(pair[1], folder, progress, where="test")
+    test = other_train if test is None else test
+    _check_agreement(train, test)
+    return Data("", train, test)
+
+
+def _read_parts(
+    source: Part, folder: str | Path | None, progress: bool, *, where: str
+) -> tuple[Examples, Examples | None]:
+    """Returns the train and test part of a source, or all of it and None; ``where`` is what messages call it."""
+    if isinstance(source, str) and is_named(source):
+        return read_named(source, folder=folder, progress=progress)
+    if isinstance(source, str | Path):
+        return _read_path(source)
+    if isinstance(source, Examples):
+        return build_examples(source.values, source.labels, where=where), None
+    if isinstance(source, np.ndarray | Tensor):
+        return build_examples(source, where=where), None
+    if isinstance(source, Dataset):
+        return stack_dataset(source, where=where), None
+    raise DataError(
+        expected(f"the name of a data set ({', '.join(_names())}), {_KINDS}", got=type(source).__name__, fix="an array")
+    )
+
+
+def _read_path(source: str | Path) -> tuple[Examples, Examples | None]:
+    path = Path(source).expanduser().absolute()
+    if not path.exists() or source == "":
+        if Path(source).suffix or len(Path(source).parts) > 1:
+            raise DataError(expected("a file or folder", got=f"{path}, which does not exist", fix="mending the path"))
+        raise DataError(
+            expected(
+                f"the name of a data set ({', '.join(_names())}), {_KINDS}",
+                got=f"'{source}', which is no name and no path that exists",
+                fix=nearest(str(source).lower(), _names()),
+            )
+        )
+    if path.is_dir():
+        return read_image_folder(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return read_npy(path), None
+    if suffix == ".npz":
+        return read_npz(path)
+    raise DataError(expected("a .npy or .npz file or a folder of images", got=path, fix="np.save(path, array)"))
+
+
+def _names() -> list[str]:
+    return [*IDX_SETS, DIGITS]
+
+
+def _name(source: Part) -> str:
+    """Returns what opens ``source`` again, or "" for what is in memory only."""
+    if isinstance(source, str) and is_named(source):
+        return source
+    return str(Path(source).expanduser().absolute()) if isinstance(source, str | Path) else ""
+
+
+def _hold_out(whole: Examples) -> tuple[Examples, Examples, str]:
+    """Splits off a test part, by position only, so that the same data is split the same way ever after."""
+    count = len(whole)
+    if count < 2:
+        raise DataError(
+            expected("two examples or more, one of them to hold out", got=count, fix="a (train, test) pair")
+        )
+    if isinstance(whole.values, np.memmap):
+        # Only neighbours of a memory map can be had without loading them.
+        start = count - max(1, count // HOLD_OUT_EVERY)
+        note = f"no test part in the file: the last tenth, {count - start} examples, held out"
+        return whole.subset(0, start), whole.subset(start, count), note
+    position = torch.arange(count)
+    is_test = position % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1
+    if count < HOLD_OUT_EVERY:
+        is_test = position == count - 1
+    train, test = (_pick(whole, chosen.nonzero()[:, 0]) for chosen in (~is_test, is_test))
+    return train, test, "no test part in the data: 1 example in 10 held out"
+
+
+def _pick(whole: Examples, index: Tensor) -> Examples:
+    return Examples(whole.gather(index), None if whole.labels is None else whole.labels[index])
+
+
+def _check_agreement(train: Examples, test: Examples) -> None:
+    kinds = [f"{'uint8' if part.is_uint8 else 'float32'} {list(part.event_shape)}" for part in (train, test)]
+    if kinds[0] != kinds[1]:
+        raise DataError(
+            expected(
+                "train and test examples of one dtype and event shape",
+                got=f"{kinds[0]} and {kinds[1]}",
+                fix="converting both alike",
+            )
+        )
+
+
+def _sample_bytes(part: Examples) -> bytes:
+    """Returns bytes of examples that lie evenly over the part, so that of a large file only those are read."""
+    example_bytes = math.prod(part.event_shape) * (1 if part.is_uint8 else 4)
+    count = min(len(part), max(_SAMPLED_EXAMPLES, _SAMPLED_BYTES // example_bytes))
+    index = torch.linspace(0, len(part) - 1, count, dtype=torch.float64).round().to(torch.int64)
+    raw = part.gather(index).cpu().contiguous().numpy().reshape(-1).view(np.uint8)
+    return raw[:: math.ceil(raw.size / _SAMPLED_BYTES)].tobytes()

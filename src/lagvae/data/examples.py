@@ -1,0 +1,76 @@
+"""What is one part of a data set, and how do its pixels become bits?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """One part of a data set, as it is stored: nothing is scaled or drawn before it is asked for.
+
+    Attributes:
+        values: ``[N, *event_shape]``. uint8, where 0..255 means 0..1, or float32; a tensor, or for a file that is
+            too large to load a read-only memory map.
+        labels: int64 ``[N]``, or None.
+    """
+
+    values: Tensor | np.memmap
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return tuple(self.values.shape[1:])
+
+    @property
+    def is_uint8(self) -> bool:
+        """Whether the values are bytes that mean 0..1, rather than float32 numbers that mean themselves."""
+        return self.values.dtype in (torch.uint8, np.uint8)
+
+    def to(self, device: torch.device | str) -> Examples:
+        """Returns the examples with their tensors on ``device``; a memory map stays the file it is."""
+        return Examples(
+            values=self.values.to(device) if isinstance(self.values, Tensor) else self.values,
+            labels=None if self.labels is None else self.labels.to(device),
+        )
+
+    def gather(self, index: Int64[Tensor, " batch"]) -> Shaped[Tensor, "batch ..."]:
+        """Returns the examples at ``index`` in their stored dtype, on the device of the values."""
+        if isinstance(self.values, Tensor):
+            return self.values.index_select(0, index.to(self.values.device))
+        return torch.from_numpy(np.array(self.values[index.cpu().numpy()]))
+
+    def subset(self, start: int, stop: int) -> Examples:
+        """Returns the examples ``start`` up to, without, ``stop``: a view, nothing is copied."""
+        # numpy's types do not say that a slice of a memory map is one.
+        values = cast("Tensor | np.memmap", self.values[start:stop])
+        return Examples(values, None if self.labels is None else self.labels[start:stop])
+
+
+def intensity(raw: Shaped[Tensor, "..."]) -> Float32[Tensor, "..."]:
+    """Returns stored values as float32: bytes 0..255 as 0..1, float32 as it is."""
+    return raw.to(torch.float32) / 255 if raw.dtype == torch.uint8 else raw.to(torch.float32)
+
+
+def binarise(raw: Shaped[Tensor, "..."], generator: torch.Generator) -> Float32[Tensor, "..."]:
+    """Draws every pixel as 0 or 1, being 1 with the probability that is its intensity.
+
+    The draw is ``intensity > u`` with u uniform on [0, 1): u is never 1, so that a pixel of 255 is always on, and
+    the comparison is strict, so that a pixel of 0 never is.
+
+    Args:
+        raw: Values as :meth:`Examples.gather` returns them.
+        generator: The source of u. The result lies on its device.
+    """
+    uniform = torch.rand(raw.shape, generator=generator, device=generator.device)
+    return (intensity(raw.to(generator.device)) > uniform).to(torch.float32)

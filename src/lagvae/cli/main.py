@@ -64,10 +64,10 @@ def parse(words: list[str]) -> Command:
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                commands,  # type: ignore[arg-type]
+                commands,
                 args=words,
                 prog="lagvae",
-                description="Latent-variable models as constrained problems: state the bounds, multipliers are learned.",
+                description="Latent-variable models as constrained problems: state the bounds, not the weights.",
             )
     except SystemExit as end:
         if end.code in (0, None):
@@ -113,7 +113,18 @@ def _one_line(complaint: str, words: list[str]) -> str:
     lines = [line.strip("│ ").strip() for line in complaint.splitlines() if line.startswith("│")]
     message = " ".join(line for line in lines[: _first_rule(lines)] if line)
     flags = {f"--{name.replace('_', '-')}" for name in setting_names()}
-    flags |= {"--data", "--out", "--resume", "--overwrite", "--config", "--preset", "--quiet", "--json", "--seed", "--n"}
+    flags |= {
+        "--data",
+        "--out",
+        "--resume",
+        "--overwrite",
+        "--config",
+        "--preset",
+        "--quiet",
+        "--json",
+        "--seed",
+        "--n",
+    }
     unknown = [word.split("=")[0] for word in words if word.startswith("--")]
     unknown = [word for word in unknown if word.replace("_", "-").replace("--no-", "--") not in flags]
     if unknown and "nrecognized" in message:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from lagvae.evaluation.evaluate import Evaluation
 from lagvae.evaluation.estimate import Estimate
+from lagvae.evaluation.evaluate import Evaluation
 from lagvae.training.progress import format_value
 from lagvae.training.solution import Solution, Status
 

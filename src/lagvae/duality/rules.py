@@ -39,4 +39,4 @@ def build_rule(problem: Problem, settings: DualSettings, *, device: torch.device
     options: dict[str, Any] = {}
     if settings.dual_learning_rate is not None:
         options["learning_rate"] = settings.dual_learning_rate
-    return RULES[settings.dual](problem, device=device, **options)  # type: ignore[call-arg]
+    return RULES[settings.dual](problem, device=device, **options)

@@ -40,14 +40,17 @@ def check_objective(text: str, minimised: Mapping[Term, float], constraints: Seq
 
 def check_constraint(constraint: Constraint) -> None:
     """Raises ProblemError for a constraint that is constant, uncertifiable, or rewards what is a loss."""
-    if not constraint.quantity.items:
+    if not constraint.quantity.surrogate():
         raise ProblemError(expected("a term in each constraint", got=f"'{constraint}'", fix="neg_elbo <= 86"))
-    if constraint.sense != "<=" and any(isinstance(term, MutualInformation) for term, _ in constraint.quantity.items):
+    information = [weight for term, weight in constraint.quantity.items if isinstance(term, MutualInformation)]
+    if information and (constraint.sense != "<=" or min(information) < 0):
         raise ProblemError(
             expected(
                 "an upper bound on mutual_information (its lower bound needs the unknown H(x))",
                 got=f"'{constraint}'",
-                fix=f"'rate {constraint.sense} {format_number(constraint.bound)}', or 'distortion <= ...'",
+                fix=f"'rate {constraint.sense} {format_number(constraint.bound)}', or 'distortion <= ...'"
+                if constraint.sense != "<="
+                else "rate or distortion in its place",
             )
         )
     pushed = (constraint.sign * constraint.quantity).surrogate()

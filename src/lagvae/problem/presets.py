@@ -13,12 +13,12 @@ from lagvae.terms.mmd import mmd
 
 
 def vae() -> Problem:
-    """min D + R: the variational autoencoder. Source: [Kingma2014], equation 3."""
+    """Min D + R: the variational autoencoder. Source: [Kingma2014], equation 3."""
     return Problem(Minimize(distortion + rate))
 
 
 def beta_vae(beta: float) -> Problem:
-    """min D + βR. Source: [Higgins2017], equation 4."""
+    """Min D + βR. Source: [Higgins2017], equation 4."""
     return Problem(Minimize(distortion + beta * rate))
 
 
@@ -54,12 +54,12 @@ def lag_vae(mi: float, e1: float, e2: float, *, estimator: RateEstimator = "anal
 
 
 def geco(kappa: float) -> Problem:
-    """min R subject to D ≤ κ. Source: [Rezende2018], equation 1."""
+    """Min R subject to D ≤ κ. Source: [Rezende2018], equation 1."""
     return Problem(Minimize(rate), [distortion <= kappa])
 
 
 def mdr(minimum_rate: float) -> Problem:
-    """min D + R subject to R ≥ r: minimum desired rate. Source: [Pelsmaeker2020], section 3.3."""
+    """Min D + R subject to R ≥ r: minimum desired rate. Source: [Pelsmaeker2020], section 3.3."""
     return Problem(Minimize(neg_elbo), [rate >= minimum_rate])
 
 

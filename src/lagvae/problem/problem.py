@@ -10,6 +10,7 @@ from typing import Literal
 from lagvae.errors import ProblemError, ProblemWarning, expected, nearest
 from lagvae.problem.consistency import check_bounds, check_constraint, check_objective
 from lagvae.terms.algebra import Constraint, Quantity, WeightedSum, finite, format_number
+from lagvae.terms.information import MutualInformation
 from lagvae.terms.term import Term
 
 
@@ -135,7 +136,11 @@ class Problem:
                 raise ProblemError(
                     expected(f"a multiplier of {name} ≥ 0", got=format_number(multiplier), fix="0 to switch it off")
                 )
-            quantity = quantity + self.objective.sign * constraint.sign * multiplier * constraint.quantity
+            # A constraint on mutual_information bounds its upper bound, whatever the objective does with the term.
+            bounded = constraint.quantity
+            if any(isinstance(term, MutualInformation) for term, _ in bounded.items):
+                bounded = WeightedSum(bounded.surrogate())
+            quantity = quantity + self.objective.sign * constraint.sign * multiplier * bounded
         return Problem(Objective(self.objective.direction, quantity))
 
     def warn_of_floors(self, *, latent_dim: int, batch_size: int) -> None:

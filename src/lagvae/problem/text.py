@@ -58,8 +58,8 @@ class _Parser:
     """Recursive descent: one method per line of the grammar."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens = _tokenise(text)
+        self.text = re.sub(r"\s", " ", text)  # messages quote it, and are one line
+        self.tokens = _tokenise(self.text)
         self.position = 0
 
     @property

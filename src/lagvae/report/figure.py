@@ -40,9 +40,9 @@ def draw_run(solution: Solution, path: Path) -> None:
         _draw_terms(figure.add_subplot(grid[0, 0]), solution)
     _draw_multipliers(figure.add_subplot(grid[rows - 1, 0]), solution)
     if is_image:
-        half = rows // 2
-        _draw_reconstructions(figure.add_subplot(grid[:half, 1]), solution)
-        axes = figure.add_subplot(grid[half:, 1])
+        pictures = grid[:, 1].subgridspec(2, 1)
+        _draw_reconstructions(figure.add_subplot(pictures[0]), solution)
+        axes = figure.add_subplot(pictures[1])
         _show(axes, tile(solution.model.sample(64).cpu(), columns=8), "samples")
     figure.savefig(path)
 

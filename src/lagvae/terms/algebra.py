@@ -82,7 +82,9 @@ class WeightedSum(Quantity):
     """
 
     def __init__(self, weights: Mapping[Term, float]) -> None:
-        self.items: tuple[tuple[Term, float], ...] = tuple((t, float(w)) for t, w in weights.items() if w != 0)
+        self.items: tuple[tuple[Term, float], ...] = tuple(
+            (term, finite(weight, f"weight of {term}")) for term, weight in weights.items() if weight != 0
+        )
 
     @classmethod
     def of(cls, items: Iterable[tuple[Term, float]]) -> WeightedSum:
@@ -199,9 +201,13 @@ def finite(value: object, what: str) -> float:
     Raises:
         ProblemError: It is no number, infinite or NaN.
     """
-    if not _is_number(value) or not math.isfinite(value):  # type: ignore[arg-type]
+    try:
+        number = float(value) if _is_number(value) else math.nan  # type: ignore[arg-type]
+    except OverflowError:  # a whole number too large for a float
+        number = math.inf
+    if not math.isfinite(number):
         raise ProblemError(expected(f"a finite {what}", got=repr(value), fix="a number such as 86.0"))
-    return float(value)  # type: ignore[arg-type]
+    return number
 
 
 def format_number(value: float) -> str:

@@ -59,7 +59,7 @@ class Term(Quantity):
                     expected(f"an option of {self.name}", got=f"'{option}'", fix=nearest(option, known or ["none"]))
                 )
             _check_option(f"{self.name}'s {option}", value, kinds[option])
-        return dataclasses.replace(self, **options)
+        return dataclasses.replace(self, **options) if options else self
 
     def as_sum(self) -> WeightedSum:
         """Returns 1 · this term."""

@@ -81,7 +81,9 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         except CheckpointError as error:
             damage.append(str(error))
     raise CheckpointError(
-        damage[0] if damage else expected(f"a checkpoint in {folder}", got="none", fix="to train again with --overwrite")
+        damage[0]
+        if damage
+        else expected(f"a checkpoint in {folder}", got="none", fix="to train again with --overwrite")
     )
 
 
@@ -98,7 +100,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise CheckpointError(expected(f"{tensors} as it was written", got="other bytes", fix="the one before it"))
         return load_file(tensors), state
     except (OSError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(expected(f"a whole checkpoint at {path}", got=str(error), fix="the one before")) from error
+        raise CheckpointError(
+            expected(f"a whole checkpoint at {path}", got=str(error), fix="the one before")
+        ) from error
 
 
 def flatten_optimizer(optimizer: Any, prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -16,7 +16,8 @@ from lagvae.errors import ProblemError, expected
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
 from lagvae.model.vae import VAE, mlp_vae
 from lagvae.problem.problem import Problem
-from lagvae.settings import Settings, preset as read_preset
+from lagvae.settings import Settings
+from lagvae.settings import preset as read_preset
 from lagvae.streams import Streams
 from lagvae.training.folder import RunFolder, make_config
 from lagvae.training.hardware import pick_device, pick_dtype
@@ -178,7 +179,14 @@ def _build_model(data: Data, settings: Settings, streams: Streams) -> VAE:
 
 
 def _conclude(
-    session: Session, log: RunLog, data: Data, settings: Settings, status: Status | None, message: str, *, progress: bool
+    session: Session,
+    log: RunLog,
+    data: Data,
+    settings: Settings,
+    status: Status | None,
+    message: str,
+    *,
+    progress: bool,
 ) -> Solution:
     """Evaluates a finished run, writes what came out, and returns it."""
     problem, names = session.lagrangian.problem, session.lagrangian.names

@@ -1,10 +1,10 @@
 """A run's folder: plain files, no pickle.
 
-    config.yaml      what was asked for; repeats the run
-    metrics.jsonl    one line per log step
-    checkpoints/     the last two
-    tensorboard/     the same metrics for TensorBoard
-    evaluation.json  what came out
+config.yaml      what was asked for; repeats the run
+metrics.jsonl    one line per log step
+checkpoints/     the last two
+tensorboard/     the same metrics for TensorBoard
+evaluation.json  what came out
 """
 
 from __future__ import annotations

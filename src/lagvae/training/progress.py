@@ -22,13 +22,17 @@ class Display(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def show(self, record: Record) -> None:
         """Shows the newest record."""
 
 
-def make_display(total_steps: int, first_step: int, epochs: int, *, show: bool, console: Console | None = None) -> Display:
+def make_display(
+    total_steps: int, first_step: int, epochs: int, *, show: bool, console: Console | None = None
+) -> Display:
     """Returns a live table on a terminal, a line now and then elsewhere, or nothing."""
     console = console or Console(stderr=True)
     if not show:
@@ -146,7 +150,12 @@ def evaluation_progress(total: int, *, show: bool) -> Iterator[Advance | None]:
     if not (show and console.is_terminal):
         yield None
         return
-    columns = (TextColumn("evaluating"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+    columns = (
+        TextColumn("evaluating"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)

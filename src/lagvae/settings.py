@@ -154,7 +154,7 @@ class Settings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # [LagVAE], appendix, and the authors' code: spec of the original, kept exactly.
+    # [LagVAE] and the authors' code, kept exactly.
     "zhao2018": {
         "latent_dim": 64,
         "hidden": (1024, 1024),

@@ -13,7 +13,7 @@ from lagvae.problem.problem import Problem
 class GradientAscent(DualRule):
     """λ ← max(0, λ + learning_rate · violation); equalities are not clipped.
 
-    Source: [Arrow1958], chapter 5.
+    Source: [Arrow1958].
     """
 
     def __init__(

@@ -19,7 +19,7 @@ class Zhao2018(DualRule):
     one learning rate a step whatever the violation: hence the original's 1.1 million steps. The
     multipliers of equalities are clipped to [-high, high].
 
-    Source: [LagVAE], section 4.2 and the authors' code.
+    Source: [LagVAE] and the authors' code.
     """
 
     tensors = ("multipliers", "mean_square")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
@@ -13,6 +13,7 @@ from lagvae.data.checks import check_unit_interval
 from lagvae.data.examples import Examples, binarise
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """What a VAE asks of p(x|z); ``parameters`` is the decoder's output, shaped like x."""
 

@@ -146,7 +146,7 @@ def mlp_vae(
 ) -> VAE:
     """Builds the original's pair of perceptrons around a Bernoulli likelihood.
 
-    Source: [LagVAE], appendix; widths and activation as in the authors' code.
+    Source: [LagVAE]; widths and activation as in the authors' code.
     """
     return VAE(
         MLPEncoder(event_shape, latent_dim, hidden, activation=activation, generator=generator),

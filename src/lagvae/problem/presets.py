@@ -33,7 +33,7 @@ def info_vae(mi: float, l1: float, l2: float, *, estimator: RateEstimator = "ana
         l2: Multiplier of 10⁴ mmd.
         estimator: How the rate is estimated; the original took ``"one_sample"``.
 
-    Source: [InfoVAE], equation 6; [LagVAE], section 3.
+    Source: [InfoVAE], equation 6.
     """
     constrained = Problem(_information(mi, estimator), [neg_elbo(estimator=estimator) <= 0, mmd <= 1])
     return constrained.relax(neg_elbo=l1, mmd=1e4 * l2)
@@ -48,18 +48,18 @@ def lag_vae(mi: float, e1: float, e2: float, *, estimator: RateEstimator = "anal
         e2: Bound of mmd in the original's unit: 5 means mmd ≤ 5e-4.
         estimator: How the rate is estimated; the original took ``"one_sample"``.
 
-    Source: [LagVAE], equation 14.
+    Source: [LagVAE].
     """
     return Problem(_information(mi, estimator), [neg_elbo(estimator=estimator) <= e1, mmd <= 1e-4 * e2])
 
 
 def geco(kappa: float) -> Problem:
-    """Min R subject to D ≤ κ. Source: [Rezende2018], equation 1."""
+    """Min R subject to D ≤ κ. Source: [Rezende2018]."""
     return Problem(Minimize(rate), [distortion <= kappa])
 
 
 def mdr(minimum_rate: float) -> Problem:
-    """Min D + R subject to R ≥ r: minimum desired rate. Source: [Pelsmaeker2020], section 3.3."""
+    """Min D + R subject to R ≥ r: minimum desired rate. Source: [Pelsmaeker2020]."""
     return Problem(Minimize(neg_elbo), [rate >= minimum_rate])
 
 

@@ -18,7 +18,7 @@ RateEstimator = Literal["analytic", "one_sample"]
 class Distortion(PerExampleTerm):
     """D = E_q(x)q(z|x) [ -log p(x|z) ]: summed over the dimensions of x, mean over examples.
 
-    Units: nats per example. Bias: none (one z per example). Source: [LagVAE], equation 2.
+    Units: nats per example. Bias: none (one z per example). Source: [Kingma2014], equation 3.
     """
 
     name = "distortion"
@@ -35,7 +35,7 @@ class Rate(PerExampleTerm):
 
     Units: nats per example. Bias: none. ``estimator="analytic"`` is the closed form;
     ``"one_sample"`` is the original's log q(z|x) - log p(z): the same mean, more noise, and the
-    only one where q(z|x) has no closed form. Source: [LagVAE], equation 2.
+    only one where q(z|x) has no closed form. Source: [Kingma2014], equation 3.
     """
 
     estimator: RateEstimator = "analytic"
@@ -54,7 +54,7 @@ class NegElbo(PerExampleTerm):
     """-ELBO = D + R ≥ E[-log p(x)]: an upper bound of the cross-entropy.
 
     Units: nats per example. KL(q(x,z) ‖ p(x,z)) = D + R - H(x). ``estimator`` is the rate's.
-    Source: [LagVAE], equation 3.
+    Source: [Kingma2014], equation 3.
     """
 
     estimator: RateEstimator = "analytic"

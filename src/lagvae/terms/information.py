@@ -20,7 +20,7 @@ class MutualInformation(Term):
     A problem pushes on the bound that makes the push honest: *maximised*, I stands for its lower
     bound H(x) - D with the constant H(x) dropped; *minimised*, for its upper bound R.
 
-    Units: nats per example. ``estimator`` is the rate's. Source: [LagVAE], equations 9 and 10.
+    Units: nats per example. ``estimator`` is the rate's. Source: [LagVAE].
     """
 
     estimator: RateEstimator = "analytic"

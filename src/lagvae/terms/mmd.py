@@ -32,7 +32,7 @@ class MMD(Term):
         bandwidth: g of ``"rbf"``, c of ``"imq"``; d where none is given.
 
     Shapes: codes [*stack, batch, latent]; O(batch²) memory, distances in the codes' float32.
-    Source: [Gretton2012], equations 3 and 5; [LagVAE], section 4.
+    Source: [Gretton2012], equations 3 and 5.
     """
 
     kernel: Literal["zhao2018", "rbf", "imq"] = "zhao2018"

@@ -6,7 +6,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +14,9 @@ from torch import Tensor
 from lagvae.errors import ProblemError, expected, nearest
 from lagvae.model.draw import Draw
 from lagvae.terms.algebra import Quantity, WeightedSum, format_number
+
+TermT = TypeVar("TermT", bound="Term")
+"""A term's own class; not typing.Self, which beartype cannot check method by method."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,7 +48,7 @@ class Term(Quantity):
         """Returns the value a perfect model measures, because of the estimator's bias alone."""
         return 0.0
 
-    def __call__(self, **options: Any) -> Self:
+    def __call__(self: TermT, **options: Any) -> TermT:
         """Returns this term with other options.
 
         Raises:

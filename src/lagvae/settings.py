@@ -7,6 +7,7 @@ keywords of ``fit``. This module imports nothing heavy, so that ``lagvae --help`
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -146,9 +147,9 @@ class Settings:
         flat: dict[str, Any] = {}
         for name, value in sections.items():
             if name in known and isinstance(value, Mapping):
-                flat.update(value)
+                flat.update({str(inner): setting for inner, setting in value.items()})
             else:
-                flat[name] = value
+                flat[str(name)] = value
         return Settings().replace(**flat)
 
 
@@ -181,17 +182,23 @@ def preset(name: str) -> Settings:
     Raises:
         SettingError: There is no such preset.
     """
-    if name not in PRESETS:
-        raise SettingError(expected("a preset", got=f"'{name}'", fix=nearest(name, PRESETS)))
+    if str(name) not in PRESETS:
+        raise SettingError(expected("a preset", got=f"'{name}'", fix=nearest(str(name), PRESETS)))
     return Settings().replace(**PRESETS[name])
 
 
 def setting_names() -> dict[str, str]:
     """Returns name → section of every setting."""
+    return {name: section for name, (section, _) in _declared().items()}
+
+
+@functools.cache
+def _declared() -> dict[str, tuple[str, Any]]:
+    """Returns name → (section, type) of every setting."""
     return {
-        name: section.name
-        for section in dataclasses.fields(Settings)
-        for name in get_type_hints(get_type_hints(Settings)[section.name])
+        name: (section, kind)
+        for section, settings in get_type_hints(Settings).items()
+        for name, kind in get_type_hints(settings).items()
     }
 
 
@@ -201,7 +208,7 @@ def check_setting(name: str, value: Any) -> Any:
     Raises:
         SettingError: It has another type or is out of range.
     """
-    kind = get_type_hints(get_type_hints(Settings)[setting_names()[name]])[name]
+    kind = _declared()[name][1]
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             fix = nearest(str(value), get_args(kind))
@@ -231,7 +238,7 @@ def check_setting(name: str, value: Any) -> Any:
     return float(value)
 
 
-_LEAST = {"seed": 0, "warmup_steps": 0}
+_LEAST = {"seed": 0, "warmup_steps": 0, "batch_size": 2}
 _BELOW = {"beta1": 1.0, "beta2": 1.0}
 _MAY_BE_ZERO = {"beta1", "beta2", "checkpoint_seconds"}
 

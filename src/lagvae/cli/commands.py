@@ -75,7 +75,11 @@ class Train:
 
         if self.resume:
             return RunFolder(self.resume).read_config()
-        return read_config_file(Path(self.config)) if self.config else {}
+        described = read_config_file(Path(self.config)) if self.config else {}
+        if described.get("custom"):
+            own = ", ".join(map(str, described["custom"]))
+            raise SettingError(expected("a run of named parts only", got=f"its own {own}", fix="lv.fit with the same"))
+        return described
 
     @staticmethod
     def _draw(solution: Solution) -> None:

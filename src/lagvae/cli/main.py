@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given == ["--version"]:
         print(f"lagvae {__version__}")
         return 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no ± is no reason to fail
+            stream.reconfigure(errors="replace")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"lagvae: warning: {message}", file=sys.stderr)
         try:
@@ -81,8 +84,12 @@ def _base_settings(words: list[str]) -> Settings:
 
     if words[:1] != ["train"] or "--help" in words or "-h" in words:
         return Settings()
+    resumed, config = _value_of("--resume", words), _value_of("--config", words)
+    chosen = _value_of("--preset", words)
+    if chosen and (resumed or config):
+        fix = f"--preset alone, or 'preset: {chosen}' in the file"
+        raise SettingError(expected("--preset or a file's settings", got="both", fix=fix))
     try:
-        resumed, config = _value_of("--resume", words), _value_of("--config", words)
         if resumed or config:
             from lagvae.training.folder import RunFolder, read_config_file, settings_of
 
@@ -92,7 +99,7 @@ def _base_settings(words: list[str]) -> Settings:
             return settings_of(content)
     except CheckpointError as error:
         raise SettingError(str(error)) from error
-    return preset(_value_of("--preset", words) or "default")
+    return preset(chosen or "default")
 
 
 def _flat(settings: Settings) -> dict[str, object]:
@@ -110,8 +117,9 @@ def _value_of(flag: str, words: list[str]) -> str | None:
 
 def _one_line(complaint: str, words: list[str]) -> str:
     """Turns the parser's framed complaint into expected, got, try."""
-    lines = [line.strip("│ ").strip() for line in complaint.splitlines() if line.startswith("│")]
-    message = " ".join(line for line in lines[: _first_rule(lines)] if line)
+    message = " ".join(_first_paragraph([line.strip("│ ") for line in complaint.splitlines()]))
+    if ": expected " in message:  # a setting's own complaint, in the parser's frame
+        return message[message.index(": expected ") + 2 :]
     flags = {f"--{name.replace('_', '-')}" for name in setting_names()}
     flags |= {
         "--data",
@@ -135,8 +143,15 @@ def _one_line(complaint: str, words: list[str]) -> str:
     return f"{message.rstrip('.')}; try lagvae {words[0] if words else ''} --help"
 
 
-def _first_rule(lines: list[str]) -> int:
-    return next((index for index, line in enumerate(lines) if line.startswith("─")), len(lines))
+def _first_paragraph(lines: list[str]) -> list[str]:
+    """Returns what stands between a frame's title and its first rule, drawn with lines or, elsewhere, with hyphens."""
+
+    def is_rule(line: str) -> bool:
+        return line[:1] in ("╭", "╰") or (line != "" and set(line) <= set("─-"))
+
+    rules = [index for index, line in enumerate(lines) if is_rule(line)]
+    start, end = ([*rules, len(lines), len(lines)] if rules else [-1, len(lines)])[:2]
+    return [line for line in lines[start + 1 : end] if line]
 
 
 if __name__ == "__main__":

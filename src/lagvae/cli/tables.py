@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Console
 from rich.table import Table
 
@@ -82,4 +84,5 @@ def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
 
 
 def _cell(estimate: Estimate) -> str:
-    return f"{format_value(estimate.value)} ± {estimate.standard_error:.1g}"
+    error = estimate.standard_error
+    return f"{format_value(estimate.value)} ± {'?' if math.isnan(error) else f'{error:.1g}'}"

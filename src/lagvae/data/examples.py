@@ -65,12 +65,18 @@ def intensity(raw: Shaped[Tensor, "..."]) -> Float32[Tensor, "..."]:
 def binarise(raw: Shaped[Tensor, "..."], generator: torch.Generator) -> Float32[Tensor, "..."]:
     """Draws every pixel as 0 or 1, being 1 with the probability that is its intensity.
 
-    The draw is ``intensity > u`` with u uniform on [0, 1): u is never 1, so that a pixel of 255 is always on, and
-    the comparison is strict, so that a pixel of 0 never is.
+    The draw is ``intensity > u`` with u uniform on [0, 1). Bytes are compared as 32-bit integers, which is faster than
+    through floats and finer: P(1) = value/255 · (1 - 2^-32), and a pixel of 0 is never on.
 
     Args:
         raw: Values as :meth:`Examples.gather` returns them.
         generator: The source of u. The result lies on its device.
     """
-    uniform = torch.rand(raw.shape, generator=generator, device=generator.device)
-    return (intensity(raw.to(generator.device)) > uniform).to(torch.float32)
+    raw = raw.to(generator.device)
+    if raw.dtype != torch.uint8:
+        return (raw > torch.rand(raw.shape, generator=generator, device=generator.device)).to(torch.float32)
+    pairs = torch.empty((raw.numel() + 1) // 2, dtype=torch.int64, device=generator.device)
+    bits = pairs.random_(-(2**63), None, generator=generator).view(torch.int32)[: raw.numel()].view(raw.shape)
+    # value · (2^32 - 1)/255, less 2^31: the value's share of all 32-bit integers, counted from the lowest.
+    limit = raw.to(torch.int32).mul_(0x01010101).bitwise_xor_(-(2**31))
+    return (bits < limit).view(torch.uint8).to(torch.float32)

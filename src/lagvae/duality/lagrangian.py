@@ -42,11 +42,9 @@ class Lagrangian:
         def row(weights: dict[Term, float]) -> list[float]:
             return [weights.get(term, 0.0) for term in self.terms]
 
-        count = len(constraints)
+        rows = [row(weights) for weights in constraints]
         self.objective = torch.tensor(row(objective), device=device)
-        self.matrix = torch.tensor([row(weights) for weights in constraints], device=device).reshape(count, -1)
-        if count == 0:
-            self.matrix = self.objective.new_zeros(0, len(self.terms))
+        self.matrix = torch.tensor(rows, device=device).reshape(len(constraints), len(self.terms))
         self.bounds = torch.tensor([c.bound for c in problem.subject_to], device=device)
         self.signs = torch.tensor([c.sign for c in problem.subject_to], device=device)
 

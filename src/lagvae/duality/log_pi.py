@@ -45,7 +45,7 @@ class LogPI(DualRule):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(problem, start, models=models, device=device)
-        in_nats = torch.tensor([c.unit == 1.0 for c in problem.subject_to], dtype=torch.bool, device=device)
+        in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool, device=device)
         self.gain = torch.where(in_nats, gain, gain / 10)
         self.proportional = self.gain / 30
         self.largest_violation = torch.where(in_nats, 0.1, 1.0)

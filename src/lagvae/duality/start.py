@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,22 +26,23 @@ def start_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
     """
     objective = problem.objective.surrogate()
     start = torch.tensor([1e-2 / c.unit for c in problem.subject_to])
-    in_nats = torch.tensor([c.unit == 1.0 for c in problem.subject_to], dtype=torch.bool)
+    in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool)
     target = LOW_BETA if _weight(objective, Distortion) > _weight(objective, Rate) else 1.0
-    candidates = torch.logspace(-1, 1, 81).tolist()
+    # From 1 outwards: where every candidate is as good, it is the VAE's.
+    candidates = sorted(torch.logspace(-1, 1, 81).tolist(), key=lambda multiplier: abs(math.log(multiplier)))
 
     def distance(multiplier: float) -> float:
         weights = dict(objective)
         for constraint in problem.subject_to:
-            if constraint.unit == 1.0:
+            if constraint.in_nats:
                 for term, weight in constraint.quantity.surrogate().items():
                     weights[term] = weights.get(term, 0.0) + constraint.sign * multiplier * weight
         ratio = _weight(weights, Rate) / max(_weight(weights, Distortion), 1e-6)
-        return abs(torch.tensor(max(ratio, 1e-6)).log().item() - torch.tensor(target).log().item())
+        return abs(math.log(max(ratio, 1e-6) / target))
 
     best = min(candidates, key=distance)
     return torch.where(in_nats, best, start)
 
 
 def _weight(weights: dict[Term, float], kind: type[Term]) -> float:
-    return sum(weight for term, weight in weights.items() if isinstance(term, kind))
+    return sum((weight for term, weight in weights.items() if isinstance(term, kind)), 0.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -14,6 +16,8 @@ from lagvae.model.gaussian import LOG_STD_RANGE, DiagonalGaussian
 from lagvae.model.likelihood import Bernoulli, Likelihood
 from lagvae.model.networks import MLPDecoder, MLPEncoder
 from lagvae.streams import Streams
+
+Result = TypeVar("Result")
 
 
 class VAE(nn.Module):
@@ -65,17 +69,17 @@ class VAE(nn.Module):
             draw_prior=lambda: _normal_like(z, streams.prior),
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch latent"]:
         """Returns the mean of q(z|x): the code of each example."""
         return self.posterior(x.to(self._parameter())).mean
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *event"]:
         """Returns E[x|z]."""
         return self.likelihood.mean(self.decoder(z.to(self._parameter())))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def sample(self, size: int, *, seed: int = 0) -> Float[Tensor, "batch *event"]:
         """Returns E[x|z] for ``size`` codes z ~ p(z)."""
         generator = torch.Generator().manual_seed(seed)
@@ -84,47 +88,37 @@ class VAE(nn.Module):
     def check_shapes(self, event_shape: Sequence[int]) -> None:
         """Raises ShapeError unless both networks fit examples of ``event_shape`` and ``latent_dim``."""
         like = self._parameter()
-        x = torch.zeros(2, *event_shape, dtype=like.dtype, device=like.device)
+        shape, size = tuple(event_shape), math.prod(event_shape)
         was_training = self.training
-        self.eval()
-        with torch.no_grad():
-            try:
-                posterior = self.posterior(x)
-            except (RuntimeError, ValueError, TypeError) as error:
-                raise ShapeError(
-                    expected(
-                        f"an encoder that takes examples of shape {tuple(event_shape)} to (mean, log_std)",
-                        got=_one_line(error),
-                        fix="another encoder or event_shape",
-                    )
-                ) from error
-            if posterior.mean.shape != (2, self.latent_dim) or posterior.log_std.shape != (2, self.latent_dim):
+        self.eval()  # batch statistics, if there are any, are not for a batch of zeros
+        try:
+            x = torch.zeros(2, *shape, dtype=like.dtype, device=like.device)
+            encoded = _try(
+                lambda: self.posterior(x), f"an encoder that takes examples of shape {shape} to (mean, log_std)"
+            )
+            widths = (tuple(encoded.mean.shape), tuple(encoded.log_std.shape))
+            if widths != ((2, self.latent_dim),) * 2:
                 raise ShapeError(
                     expected(
                         f"an encoder with {self.latent_dim} means and log standard deviations per example",
-                        got=f"{tuple(posterior.mean.shape[1:])} and {tuple(posterior.log_std.shape[1:])}",
+                        got=f"{widths[0][1:]} and {widths[1][1:]}",
                         fix="the same latent_dim in VAE(...) and in the encoder",
                     )
                 )
-            try:
-                parameters = self.decoder(posterior.mean).flatten(1)
-            except (RuntimeError, ValueError, TypeError) as error:
+            decoded = _try(
+                lambda: self.decoder(encoded.mean).flatten(1),
+                f"a decoder that takes codes of {self.latent_dim} dimensions",
+            )
+            if decoded.shape != (2, size):
                 raise ShapeError(
                     expected(
-                        f"a decoder that takes codes of {self.latent_dim} dimensions",
-                        got=_one_line(error),
-                        fix="the same latent_dim in VAE(...) and in the decoder",
-                    )
-                ) from error
-            if parameters.shape != x.flatten(1).shape:
-                raise ShapeError(
-                    expected(
-                        f"a decoder with {x.flatten(1).shape[1]} outputs for examples of shape {tuple(event_shape)}",
-                        got=f"{parameters.shape[1]} outputs",
+                        f"a decoder with {size} outputs for examples of shape {shape}",
+                        got=f"{decoded.shape[1]} outputs",
                         fix="a decoder made for these examples",
                     )
                 )
-        self.train(was_training)
+        finally:
+            self.train(was_training)
 
     @property
     def device(self) -> torch.device:
@@ -159,5 +153,11 @@ def _normal_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+@torch.no_grad()
+def _try(run: Callable[[], Result], what: str) -> Result:
+    """Returns what ``run`` returns; whatever a user's network raises becomes a ShapeError."""
+    try:
+        return run()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ShapeError(expected(what, got=reason, fix="networks made for this shape and latent_dim")) from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lagvae.errors import ProblemError, expected
 from lagvae.terms.algebra import Constraint, format_number
+from lagvae.terms.elbo import Rate
 from lagvae.terms.information import MutualInformation
 from lagvae.terms.term import Term
 
@@ -28,7 +29,10 @@ def check_objective(text: str, minimised: Mapping[Term, float], constraints: Seq
         term for c in constraints if c.sense != ">=" for term, weight in c.quantity.surrogate().items() if weight > 0
     }
     unlimited = [term for term, weight in minimised.items() if weight < 0 and term not in limited]
-    if unlimited and not any(weight > 0 for weight in minimised.values()):
+    only_rewards = all(weight < 0 for weight in minimised.values())
+    # A rate can grow for ever while every loss beside it stays finite; of a user's own term nobody knows.
+    unlimited = [term for term in unlimited if isinstance(term, Rate) or only_rewards]
+    if unlimited:
         raise ProblemError(
             expected(
                 f"something that limits {unlimited[0]}",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lagvae.report.pictures import tile
+from lagvae.errors import CheckpointError, expected
+from lagvae.report.pictures import is_picture, tile
 from lagvae.streams import Streams
 from lagvae.training.solution import Solution
 
@@ -23,12 +24,15 @@ def draw_run(solution: Solution, path: Path) -> None:
     Args:
         solution: A run with a history; reconstructions need its ``data``.
         path: Where to write (PNG, PDF or SVG by its suffix).
+
+    Raises:
+        CheckpointError: The file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = solution.problem.names
-    is_image = solution.data is not None and len(solution.data.train.event_shape) == 3
+    is_image = solution.data is not None and is_picture(solution.data.train.event_shape)
     rows = max(1, len(names)) + 1
     figure = Figure(figsize=(11 if is_image else 7, 2.4 * rows), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
@@ -44,7 +48,10 @@ def draw_run(solution: Solution, path: Path) -> None:
         _draw_reconstructions(figure.add_subplot(pictures[0]), solution)
         axes = figure.add_subplot(pictures[1])
         _show(axes, tile(solution.model.sample(64).cpu(), columns=8), "samples")
-    figure.savefig(path)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(expected(f"to write {path}", got=str(error), fix="a .png, .pdf or .svg file")) from error
 
 
 def _draw_constraint(axes: Axes, solution: Solution, name: str, colour: str) -> None:
@@ -90,11 +97,14 @@ def _draw_multipliers(axes: Axes, solution: Solution) -> None:
 def _draw_reconstructions(axes: Axes, solution: Solution) -> None:
     assert solution.data is not None
     examples = solution.data.test
-    raw = examples.gather(torch.arange(min(32, len(examples)))).to(solution.model.device)
+    columns = min(8, len(examples))
+    count = min(32, len(examples)) // columns * columns
+    raw = examples.gather(torch.arange(count)).to(solution.model.device)
     x = solution.model.likelihood.prepare(raw, Streams(0, solution.model.device).binarisation)
     rebuilt = solution.model.decode(solution.model.encode(x)).reshape(x.shape)
-    interleaved = torch.stack([x.reshape(-1, 8, *x.shape[1:]), rebuilt.reshape(-1, 8, *x.shape[1:])], 1)
-    _show(axes, tile(interleaved.flatten(0, 2).cpu(), columns=8), "test examples, binarised, and their reconstructions")
+    interleaved = torch.stack([part.reshape(-1, columns, *x.shape[1:]) for part in (x, rebuilt)], 1)
+    picture = tile(interleaved.flatten(0, 2).cpu(), columns=columns)
+    _show(axes, picture, "test examples, binarised, and their reconstructions")
 
 
 def _show(axes: Axes, picture: object, title: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,18 @@ from torch import Tensor
 from lagvae.errors import CheckpointError, DataError, expected
 
 
+def is_picture(event_shape: Sequence[int]) -> bool:
+    """Returns whether an example of that shape is an image [C, H, W] of one or three colours."""
+    return len(event_shape) == 3 and event_shape[0] in (1, 3)
+
+
 def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) -> np.ndarray:
     """Returns examples of shape [N, C, H, W] (C is 1 or 3) in one picture, row by row, values in [0, 1].
 
     Raises:
         DataError: They are no images.
     """
-    if examples.dim() != 4 or examples.shape[1] not in (1, 3):
+    if not is_picture(examples.shape[1:]):
         raise DataError(
             expected(
                 "images of shape (1 or 3, height, width)",

@@ -165,13 +165,17 @@ class Constraint:
     @property
     def unit(self) -> float:
         """The size of one natural unit of the quantity: 1 nat, or 1e-4 of MMD²."""
-        return min((term.unit for term, _ in self.quantity.items), default=1.0)
+        return max((term.unit for term, _ in self.quantity.items), default=1.0)
+
+    @property
+    def in_nats(self) -> bool:
+        """Whether the bound is in nats per example."""
+        return all(term.in_nats for term, _ in self.quantity.items)
 
     @property
     def tolerance(self) -> float:
         """How much violation still counts as feasible: 0.15 nat, or 2 % of another bound."""
-        nats = all(term.in_nats for term, _ in self.quantity.items)
-        return 0.15 if nats else 0.02 * abs(self.bound)
+        return 0.15 if self.in_nats else 0.02 * max(abs(self.bound), self.unit)
 
     def violation(self, value: float) -> float:
         """Returns how far ``value`` lies on the wrong side of the bound (negative: inside)."""

@@ -114,9 +114,11 @@ class FunctionTerm(Term):
     def measure(self, draw: Draw) -> Float[Tensor, "*stack"]:
         """Returns the function's value; per-example values are averaged."""
         value: Tensor = self.function(draw)  # type: ignore[attr-defined]
-        per_example = value.dim() > 0 and value.shape[-1] == draw.x.shape[-2]
-        return value.mean(-1) if per_example else value
+        return value.mean(-1) if value.dim() == draw.x.dim() - 1 else value
 
+
+RESERVED = ("mi", "st")
+"""Words that mean something else in the text form: mutual_information, and subject to."""
 
 _REGISTRY: dict[str, Term] = {}
 
@@ -129,7 +131,7 @@ def register(term: Term) -> Term:
     """
     if not term.name.isidentifier():
         raise ProblemError(expected("an identifier as a term's name", got=repr(term.name), fix="letters and _"))
-    if term.name in _REGISTRY:
+    if term.name in _REGISTRY or term.name in RESERVED:
         raise ProblemError(expected("a new name for a term", got=f"'{term.name}' again", fix="another name"))
     _REGISTRY[term.name] = term
     return term

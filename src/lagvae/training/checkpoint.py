@@ -42,7 +42,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         path = temporary / "tensors.safetensors"
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+        save_file(_separate(tensors), path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
         write_json(temporary / "state.json", {"step": step, "sha256": sha256(path), **state})
@@ -51,6 +51,9 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
             shutil.rmtree(final)
         temporary.rename(final)
         sync_folder(folder)
+    except CheckpointError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise cannot_write(final, error if isinstance(error, OSError) else OSError(str(error))) from error
@@ -128,6 +131,18 @@ def restore_optimizer(optimizer: Any, prefix: str, tensors: dict[str, Tensor], s
             index, name = key.removeprefix(prefix + "/").split("/", 1)
             state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": saved["groups"]})
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors on the processor, each with memory of its own: safetensors takes no tied weights."""
+    separate: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage().data_ptr()
+        separate[name] = own.clone() if storage in seen else own
+        seen.add(storage)
+    return separate
 
 
 def _refuse(value: object) -> Any:

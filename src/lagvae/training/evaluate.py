@@ -35,7 +35,9 @@ def evaluate(
         every constrained quantity, each with a standard error.
 
     Raises:
-        DataError: No data are given and the run was trained on arrays in memory.
+        DataError: No data are given and the run was trained on arrays in memory; or the likelihood
+            cannot score the data.
+        ShapeError: The networks do not fit the data.
     """
     if not isinstance(solution, Solution):
         solution = load(solution)
@@ -47,6 +49,8 @@ def evaluate(
         raise DataError(expected("data to evaluate on", got="none", fix="evaluate(solution, data)"))
     opened = open_data(data, folder=data_folder, progress=progress)
     solution.model.check_shapes(opened.train.event_shape)
+    for part, examples in (("train", opened.train), ("test", opened.test)):
+        solution.model.likelihood.check(examples, name=f"{opened.name or 'the data'} ({part})")
     with evaluation_progress(len(opened.train) + len(opened.test), show=progress) as advance:
         return evaluate_model(
             solution.model, solution.problem, opened, batch_size=solution.batch_size, seed=seed, advance=advance

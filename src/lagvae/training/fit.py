@@ -12,7 +12,7 @@ from lagvae.data.dataset import Data, Source, open_data
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.duality.residuals import kkt_residuals
 from lagvae.duality.rules import DualRuleFactory, build_rule
-from lagvae.errors import ProblemError, expected
+from lagvae.errors import ProblemError, SettingError, expected
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
 from lagvae.model.vae import VAE, mlp_vae
 from lagvae.problem.problem import Problem
@@ -20,10 +20,10 @@ from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
 from lagvae.streams import Streams
 from lagvae.training.folder import RunFolder, make_config
-from lagvae.training.hardware import pick_device, pick_dtype
+from lagvae.training.hardware import keep_freed_memory, pick_device, pick_dtype
 from lagvae.training.interrupt import Interrupt
 from lagvae.training.optimization import OptimizerFactory, build_optimizer
-from lagvae.training.progress import evaluation_progress, make_display
+from lagvae.training.progress import announce, evaluation_progress, make_display
 from lagvae.training.record import effective_weights, find_non_finite, make_record
 from lagvae.training.run_log import RunLog
 from lagvae.training.session import Session
@@ -82,6 +82,8 @@ def fit(
         raise ProblemError(expected("a Problem or its text", got=repr(problem), fix="'max mi s.t. neg_elbo <= 86'"))
     changes |= {k: v for k, v in {"optimizer": optimizer, "dual": dual}.items() if isinstance(v, str)}
     settings = (settings or read_preset(preset)).replace(**changes)
+    if resume and out is None:
+        raise SettingError(expected("the folder of the run to resume", got="none", fix="out='runs/first'"))
     folder = None if out is None else RunFolder(out)
     if folder is not None and not resume:
         folder.check_free(overwrite=overwrite)
@@ -108,7 +110,7 @@ def fit(
         settings=settings.primal,
         dtype=pick_dtype(settings.execution.precision, device),
     )
-    log = RunLog(folder)
+    log = RunLog(folder, terms=len(session.lagrangian.terms))
     if folder is not None:
         custom = [n for n, v in (("model", model), ("optimizer", make_optimizer), ("dual", callable(dual))) if v]
         config = make_config(
@@ -119,8 +121,10 @@ def fit(
             log.resume(session)
         else:
             folder.create(config)
-            log.save(session, 0.0)
+            log.save(session, 0.0, log.unlogged)
 
+    announce(opened, device, session.dtype, show=progress)
+    keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
     return _conclude(session, log, opened, settings, status, message, progress=progress)
 
@@ -132,9 +136,13 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
         DIVERGED or STOPPED with a sentence, or None where every step was taken.
     """
     log_every = settings.output.log_every
-    values = torch.empty(log_every, len(session.lagrangian.terms), device=session.streams.device)
-    filled = 0
+    # Steps that an interrupted session took after its last record come first: the log does not see the break.
+    filled = len(log.unlogged)
+    rows = filled + min(log_every, session.total_steps - session.step)
+    values = torch.empty(rows, len(session.lagrangian.terms), device=session.streams.device)
+    values[:filled] = log.unlogged
     began = last = time.monotonic()
+    last_step = session.step
     display = make_display(session.total_steps, session.step, settings.primal.epochs, show=progress)
     try:
         with Interrupt() as interrupt, display:
@@ -142,7 +150,8 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                 values[filled] = session.take_step()
                 filled += 1
                 is_last = session.step == session.total_steps
-                if not (session.step % log_every == 0 or is_last or interrupt.requested):
+                is_logged = session.step % log_every == 0 or is_last
+                if not (is_logged or interrupt.requested):
                     continue
 
                 # Values stay on the device until here: nothing waits for it in between.
@@ -153,13 +162,15 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                     return Status.DIVERGED, trouble
                 now = time.monotonic()
                 seconds = log.seconds + now - began
-                record = make_record(session, values[:filled], seconds=seconds, speed=filled / (now - last))
-                log.add(record)
-                display.show(record)
-                filled, last = 0, now
+                if is_logged:
+                    speed = (session.step - last_step) / (now - last)
+                    record = make_record(session, values[:filled], seconds=seconds, speed=speed)
+                    log.add(record)
+                    display.show(record)
+                    filled, last, last_step = 0, now, session.step
                 is_due = log.seconds_since_save() >= settings.output.checkpoint_seconds
                 if is_last or interrupt.requested or (is_due and session.has_finite_weights()):
-                    log.save(session, seconds)
+                    log.save(session, seconds, values[:filled])
                 if interrupt.requested and not is_last:
                     return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
     finally:

@@ -10,6 +10,7 @@ evaluation.json  what came out
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ from lagvae.training.files import cannot_write, read_json, write_json, write_who
 
 Config = dict[str, Any]
 """``problem``, ``data`` and the sections of the settings, as ``config.yaml`` holds them."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, as YAML 1.2 does and PyYAML does not."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 class RunFolder:
@@ -45,7 +53,8 @@ class RunFolder:
             raise CheckpointError(
                 expected(f"no run at {self.path}", got="one", fix="--resume to go on, --overwrite, or another --out")
             )
-        if not self.config_file.exists() and any(self.path.iterdir()):
+        strangers = [path for path in self.path.iterdir() if path.name != f".{self.config_file.name}.part"]
+        if not self.config_file.exists() and strangers:
             raise CheckpointError(
                 expected(f"an empty folder or a run at {self.path}", got="other files", fix="another --out")
             )
@@ -74,9 +83,9 @@ class RunFolder:
 
     def check_continues(self, config: Config) -> None:
         """Raises CheckpointError unless ``config`` is the run's own: problem, data, networks, settings."""
-        saved = self.read_config()
+        saved = _comparable(self.read_config())
         for what, ours in _comparable(config).items():
-            theirs = _comparable(saved).get(what)
+            theirs = saved.get(what)
             if theirs != ours:
                 raise CheckpointError(
                     expected(
@@ -151,7 +160,7 @@ def read_config_file(path: Path) -> Config:
         CheckpointError: It is missing, or no mapping of names to values.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(expected(f"a YAML file at {path}", got=reason, fix="config.yaml of a run")) from error

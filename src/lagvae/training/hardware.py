@@ -61,6 +61,15 @@ def _processor_has_bfloat16() -> bool:
     return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+def keep_freed_memory() -> None:
+    """Makes the C library keep what a step frees, instead of returning it to the kernel and faulting it in again.
+
+    glibc raises its thresholds to the size of the largest mapped block that was freed, up to 32 MB: one such
+    block, freed at once, takes a third off the time of a step on a processor.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)
+
+
 def networks_in(dtype: torch.dtype, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Returns a context in which networks compute in ``dtype``; float32 leaves everything as it is."""
     if dtype == torch.float32:
@@ -72,4 +81,5 @@ def describe(device: torch.device) -> str:
     """Returns the device in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"processor, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"processor, {threads} thread{'s' if threads > 1 else ''}"

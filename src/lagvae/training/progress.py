@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self
 
+import torch
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from lagvae.data.dataset import Data
 from lagvae.evaluation.evaluate import Advance
+from lagvae.training.hardware import describe
 from lagvae.training.record import Record
 
 
@@ -40,6 +43,19 @@ def make_display(
     if console.is_terminal:
         return LiveTable(console, total_steps, first_step, epochs)
     return PlainLines(console, total_steps, first_step, epochs)
+
+
+def announce(data: Data, device: torch.device, dtype: torch.dtype, *, show: bool) -> None:
+    """Says what is trained on and where, before the first step."""
+    if not show:
+        return
+    shape = "×".join(map(str, data.train.event_shape))
+    what = f"{data.name or 'data'}: {len(data.train)} training and {len(data.test)} test examples of {shape}"
+    where = f"{describe(device)}, {str(dtype).removeprefix('torch.')} networks"
+    console = Console(stderr=True, highlight=False)
+    console.print(f"{what}; {where}", markup=False, soft_wrap=True)
+    if data.note:
+        console.print(data.note, markup=False, soft_wrap=True)
 
 
 class Silent:

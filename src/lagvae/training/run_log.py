@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from lagvae.training.checkpoint import load_checkpoint, save_checkpoint
+from lagvae.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from lagvae.training.folder import RunFolder
 from lagvae.training.record import Record
 from lagvae.training.session import Session
@@ -18,26 +21,37 @@ class RunLog:
 
     Args:
         folder: Where to write; None keeps the history in memory only.
+        terms: How many terms a step measures.
 
     Attributes:
         history: Every record so far.
         seconds: Spent training in earlier sessions.
+        unlogged: What was measured between the last record and the checkpoint that was resumed.
     """
 
-    def __init__(self, folder: RunFolder | None) -> None:
+    def __init__(self, folder: RunFolder | None, *, terms: int) -> None:
         self.folder = folder
         self.history: list[Record] = []
         self.seconds = 0.0
+        self.unlogged: Float[Tensor, "steps terms"] = torch.empty(0, terms)
         self._events: SummaryWriter | None = None
         self._saved_at = time.monotonic()
 
     def resume(self, session: Session) -> None:
-        """Puts the session, and this log, back to the newest whole checkpoint."""
+        """Puts the session, and this log, back to the newest whole checkpoint.
+
+        A run that was killed before its first checkpoint starts at its beginning.
+        """
         assert self.folder is not None
+        if not list_checkpoints(self.folder.checkpoints) and not self.folder.read_metrics():
+            self.save(session, 0.0, self.unlogged)
         tensors, state = load_checkpoint(self.folder.checkpoints)
         session.load_state(tensors, state)
         self.seconds = float(state["seconds"])
+        self.unlogged = tensors.get("log/unlogged", self.unlogged)
         self.history = self.folder.keep_metrics_until(session.step)
+        if session.step < session.total_steps:
+            self.folder.evaluation_file.unlink(missing_ok=True)
 
     def add(self, record: Record) -> None:
         """Keeps a record, and writes it to ``metrics.jsonl`` and TensorBoard."""
@@ -50,10 +64,11 @@ class RunLog:
         for name, value in _scalars(record).items():
             self._events.add_scalar(name, value, record["step"])
 
-    def save(self, session: Session, seconds: float) -> None:
-        """Writes a checkpoint."""
+    def save(self, session: Session, seconds: float, unlogged: Float[Tensor, "steps terms"]) -> None:
+        """Writes a checkpoint, with what was measured since the last record."""
         if self.folder is not None:
             tensors, state = session.state()
+            tensors["log/unlogged"] = unlogged
             save_checkpoint(self.folder.checkpoints, session.step, tensors, {**state, "seconds": seconds})
         self._saved_at = time.monotonic()
 

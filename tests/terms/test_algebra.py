@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lagvae.errors import ProblemError
+from lagvae.terms.algebra import Constraint, WeightedSum, finite, format_number
+from lagvae.terms.elbo import distortion, neg_elbo, rate
+from lagvae.terms.information import mutual_information
+from lagvae.terms.mmd import mmd
+
+
+def test_sums_collect_like_terms_in_the_order_written() -> None:
+    total = 2 * rate + distortion - rate / 2
+    assert total.items == ((rate, 1.5), (distortion, 1.0))
+    assert str(total) == "1.5*rate + distortion"
+
+
+def test_what_cancels_is_gone() -> None:
+    assert (rate - rate).items == ()
+    assert str(rate - rate) == "0"
+
+
+def test_builtin_sum_works() -> None:
+    assert sum([rate, distortion]) == rate + distortion
+
+
+@pytest.mark.parametrize(
+    ("total", "text"),
+    [
+        (-rate + distortion, "-rate + distortion"),
+        (-2 * rate - 0.5 * distortion, "-2*rate - 0.5*distortion"),
+        (1e4 * mmd, "10000*mmd"),
+        (mmd(kernel="imq", bandwidth=2.0) * 3, "3*mmd(kernel=imq, bandwidth=2)"),
+    ],
+)
+def test_sums_are_written_as_read(total: WeightedSum, text: str) -> None:
+    assert str(total) == repr(total) == text
+
+
+def test_order_does_not_matter_for_equality_but_weights_do() -> None:
+    assert rate + distortion == distortion + rate
+    assert hash(rate + distortion) == hash(distortion + rate)
+    assert rate + distortion != 2 * rate + distortion
+    assert rate == 1.0 * rate
+    assert rate != rate(estimator="one_sample")
+
+
+@pytest.mark.parametrize("operation", [lambda: rate + 3, lambda: rate * "2", lambda: rate * rate, lambda: rate / 0])
+def test_nonsense_arithmetic_is_a_type_error(operation) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(TypeError, match=r"unsupported operand|can't multiply"):
+        operation()
+
+
+@pytest.mark.parametrize("weight", [math.inf, -math.inf, math.nan])
+def test_weights_are_finite(weight: float) -> None:
+    with pytest.raises(ProblemError, match=r"expected a finite weight, got (-?inf|nan); try"):
+        weight * rate
+
+
+@pytest.mark.parametrize("overflow", [lambda: 1e200 * (1e200 * rate), lambda: 1e308 * rate + 1e308 * rate])
+def test_weights_do_not_overflow(overflow) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ProblemError, match=r"expected a finite weight of rate, got inf; try"):
+        overflow()
+
+
+@pytest.mark.parametrize("number", [3, 3.0, Fraction(3), np.float32(3), np.int64(3)])
+def test_every_kind_of_number_is_one(number: object) -> None:
+    assert finite(number, "bound") == 3.0
+
+
+@pytest.mark.parametrize("number", ["3", True, None, 10**400, math.nan])
+def test_what_is_no_number_is_refused(number: object) -> None:
+    with pytest.raises(ProblemError, match=r"expected a finite bound, got .*; try a number such as 86\.0"):
+        finite(number, "bound")
+
+
+def test_comparisons_make_constraints_from_both_sides() -> None:
+    assert (rate <= 5) == Constraint(rate.as_sum(), "<=", 5.0)
+    assert (5 >= rate) == (rate <= 5)  # noqa: SIM300
+    assert (rate >= 5) == (5 <= rate)  # noqa: SIM300
+    assert (rate == 5) == Constraint(rate.as_sum(), "==", 5.0)
+    assert (rate <= 5) != (rate <= 6)
+
+
+def test_chained_comparison_is_refused() -> None:
+    with pytest.raises(ProblemError, match=r"expected each constraint on its own, got 'rate >= 3' used as true"):
+        3 <= rate <= 5  # noqa: B015
+
+
+@pytest.mark.parametrize("bound", [math.inf, math.nan, distortion, "5"])
+def test_bounds_are_finite_numbers(bound: object) -> None:
+    with pytest.raises(ProblemError, match="expected a finite bound, got"):
+        rate <= bound  # noqa: B015
+
+
+@pytest.mark.parametrize(
+    ("constraint", "value", "violation"),
+    [
+        (rate <= 5, 7.0, 2.0),
+        (rate <= 5, 4.0, -1.0),
+        (rate >= 5, 7.0, -2.0),
+        (rate >= 5, 4.0, 1.0),
+        (rate == 5, 4.0, -1.0),
+    ],
+    ids=str,
+)
+def test_violation_is_how_far_the_value_lies_beyond(constraint: Constraint, value: float, violation: float) -> None:
+    assert constraint.violation(value) == violation
+    assert constraint.is_met_by(value) == (violation <= 0 and not constraint.is_equality)
+    assert constraint.is_met_by(value, slack=abs(violation))
+
+
+def test_an_equality_is_met_on_its_bound_alone() -> None:
+    assert (rate == 5).is_met_by(5.0)
+    assert not (rate == 5).is_met_by(4.9)
+    assert not (rate == 5).is_met_by(5.1)
+
+
+def test_unit_and_tolerance_are_of_the_quantity() -> None:
+    assert ((neg_elbo <= 86).unit, (neg_elbo <= 86).tolerance) == (1.0, 0.15)
+    assert ((mmd <= 5e-4).unit, (mmd <= 5e-4).tolerance) == (1e-4, pytest.approx(1e-5))
+
+
+def test_surrogate_splits_and_collects() -> None:
+    assert (neg_elbo - mutual_information + 2 * rate).surrogate() == {distortion: 2.0, rate: 3.0}
+    assert (neg_elbo - distortion).surrogate() == {rate: 1.0}
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e22, 5e-324, -0.0, 86.0, 1.7976931348623157e308])
+def test_numbers_read_back(value: float) -> None:
+    assert float(format_number(value)) == value
+    assert not format_number(value).endswith(".0")

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+import lagvae as lv
+from lagvae.errors import ProblemError
+from lagvae.terms.elbo import rate
+from lagvae.terms.mmd import mmd
+from lagvae.terms.term import Term, register, registered_terms
+from truth import draw_of_codes
+
+DRAW = draw_of_codes(torch.tensor([[1.0, 2.0], [3.0, 0.0]]))
+
+
+def test_calling_a_term_changes_its_options() -> None:
+    changed = mmd(kernel="imq", bandwidth=2.0)
+    assert (changed.kernel, changed.bandwidth, changed.estimator) == ("imq", 2, "biased")
+    assert changed(kernel="rbf").bandwidth == 2
+    assert mmd.kernel == "zhao2018"
+    assert mmd() is mmd
+
+
+def test_terms_are_equal_by_name_and_options() -> None:
+    assert mmd(kernel="imq") == mmd(kernel="imq")
+    assert mmd(kernel="zhao2018") == mmd
+    assert mmd(kernel="imq") != mmd
+    assert len({mmd, mmd(kernel="zhao2018"), mmd(kernel="imq")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernl": "imq"}, "expected an option of mmd, got 'kernl'; try 'kernel'"),
+        ({"kernel": "imqq"}, "expected a known value of mmd's kernel, got 'imqq'; try 'imq'"),
+        ({"estimator": 3}, "expected a known value of mmd's estimator, got 3; try one of biased, unbiased"),
+        ({"bandwidth": -1.0}, "expected a positive number as mmd's bandwidth, got -1.0; try"),
+        ({"bandwidth": True}, "expected a positive number as mmd's bandwidth, got True; try"),
+        ({"bandwidth": float("inf")}, "expected a positive number as mmd's bandwidth, got inf; try"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ProblemError, match=message):
+        mmd(**options)
+
+
+def test_a_term_without_options_says_so() -> None:
+    with pytest.raises(ProblemError, match="expected an option of distortion, got 'estimator'; try one of none"):
+        lv.distortion(estimator="analytic")
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_decorated_function_is_a_term() -> None:
+    @lv.term
+    def energy(draw):  # type: ignore[no-untyped-def]
+        return draw.z.square().sum(-1)
+
+    assert str(energy) == "energy"
+    assert registered_terms()["energy"] is energy
+    assert float(energy.measure(DRAW)) == pytest.approx(7.0)  # (1 + 4 + 9) / 2
+    assert energy() is energy
+    assert lv.Problem.parse("min energy()") == lv.Problem(lv.Minimize(energy))
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_decorator_takes_a_name_and_properties() -> None:
+    @lv.term(name="spread", in_nats=False, may_be_rewarded=False)
+    def anything(draw):  # type: ignore[no-untyped-def]
+        return draw.z.std()
+
+    assert (anything.name, anything.in_nats, anything.may_be_rewarded) == ("spread", False, False)
+    torch.testing.assert_close(anything.measure(DRAW), DRAW.z.std())
+    with pytest.raises(ProblemError, match="expected spread to be kept down"):
+        lv.Problem(lv.Maximize(anything))
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_function_terms_are_measured_per_model() -> None:
+    @lv.term
+    def largest(draw):  # type: ignore[no-untyped-def]
+        return draw.z.amax((-1, -2))
+
+    stacked = draw_of_codes(torch.arange(12.0).reshape(3, 2, 2))
+    torch.testing.assert_close(largest.measure(stacked), torch.tensor([3.0, 7.0, 11.0]))
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_small_class_is_a_term() -> None:
+    @dataclass(frozen=True, eq=False, repr=False)
+    class Moment(Term):
+        order: float = 2.0
+        name = "moment"
+
+        def measure(self, draw):  # type: ignore[no-untyped-def]
+            return draw.z.pow(self.order).mean()
+
+    moment = register(Moment())
+    problem = lv.Problem.parse("min moment(order=3) s.t. rate <= 2")
+    assert problem == lv.Problem(lv.Minimize(moment(order=3.0)), [rate <= 2])
+    assert str(problem) == "min moment(order=3) s.t. rate <= 2"
+    assert float(moment(order=1.0).measure(DRAW)) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rate", "expected a new name for a term, got 'rate' again; try another name"),
+        ("two words", "expected an identifier as a term's name, got 'two words'; try"),
+    ],
+)
+@pytest.mark.usefixtures("own_registry")
+def test_names_are_new_identifiers(name: str, message: str) -> None:
+    with pytest.raises(ProblemError, match=message):
+        lv.term(lambda draw: draw.z.sum(), name=name)
+
+
+def test_the_registry_is_left_as_it_was() -> None:
+    assert set(registered_terms()) == {"distortion", "rate", "neg_elbo", "mmd", "mutual_information"}

@@ -92,10 +92,12 @@ def test_black_is_never_on_and_white_always(kind: torch.dtype) -> None:
     assert binarise(torch.full((1_000_000,), white, dtype=kind), generator).sum() == 1_000_000
 
 
-def test_a_draw_of_exactly_zero_does_not_light_a_black_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lowest_draw_lights_everything_but_black(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.zeros(shape))
-    drawn = binarise(torch.tensor([0, 1, 255], dtype=torch.uint8), torch.Generator())
-    assert drawn.tolist() == [0.0, 1.0, 1.0]
+    assert binarise(torch.tensor([0, 1 / 255, 1]), torch.Generator()).tolist() == [0.0, 1.0, 1.0]
+    two_lowest = -(2**63) + 2**31  # the lowest 32-bit integer, twice
+    monkeypatch.setattr(torch.Tensor, "random_", lambda pairs, *_, **__: pairs.fill_(two_lowest))
+    assert binarise(torch.tensor([0, 1, 255], dtype=torch.uint8), torch.Generator()).tolist() == [0.0, 1.0, 1.0]
 
 
 def test_every_level_is_on_as_often_as_its_intensity() -> None:

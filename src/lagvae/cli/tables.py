@@ -47,7 +47,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     console.print(estimate_table(evaluation))
     for part in evaluation.estimates:
         if evaluation.problem.subject_to:
-            holds = evaluation.is_feasible(part)  # type: ignore[arg-type]
+            holds = evaluation.is_feasible(part)
             console.print(f"{part}: {'[green]every bound holds' if holds else '[red]a bound is missed'}[/]")
 
 
@@ -74,9 +74,9 @@ def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
         table.add_column(column, justify="left" if column == "constraint" else "right")
     for name, constraint in zip(solution.problem.names, solution.problem.subject_to, strict=True):
         cells = []
-        for part in ("train", "test"):
+        for part in evaluation.estimates:
             violation = evaluation.violations(part)[name]
-            is_met = constraint.is_met_by(constraint.bound + constraint.sign * violation, slack=constraint.tolerance)
+            is_met = name not in evaluation.missed(part)
             sign = "+" if violation > 0 else ""
             cells.append(f"[{'green' if is_met else 'red'}]{sign}{format_value(violation)}[/]")
         table.add_row(str(constraint), *cells, f"{solution.multipliers[name]:.4g}")

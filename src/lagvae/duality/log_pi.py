@@ -13,7 +13,7 @@ from lagvae.problem.problem import Problem
 class LogPI(DualRule):
     """log λ follows the smoothed relative violation v̄ and its change.
 
-        v̄ ← decay v̄ + (1 - decay) clip(violation / scale),   log λ += gain v̄ Δprogress + proportional Δv̄
+        v̄ += (clip(violation / scale) - v̄) Δprogress / window,   log λ += gain v̄ Δprogress + (gain / 30) Δv̄
 
     Violations are relative to their bound and time is the share of the run, so that neither the
     units nor the length of a run are tuned. The multipliers rest while ``progress < hold``: a bound
@@ -28,6 +28,7 @@ class LogPI(DualRule):
             changes its multiplier by exp(0.1 · 0.01 · gain). Bounds of divergences, which move by
             their own size where losses move by percents, take a tenth of it.
         hold: Share of the run during which the multipliers rest.
+        window: Share of the run over which violations are averaged.
         models: How many models share the rule.
         device: Where the multipliers live.
     """
@@ -41,6 +42,7 @@ class LogPI(DualRule):
         *,
         gain: float = 300.0,
         hold: float = 0.4,
+        window: float = 0.015,
         models: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -49,13 +51,13 @@ class LogPI(DualRule):
         self.gain = torch.where(in_nats, gain, gain / 10)
         self.proportional = self.gain / 30
         self.largest_violation = torch.where(in_nats, 0.1, 1.0)
-        # Where a loss is weighed ten times more than the objective, more weight changes nothing
+        # Where a loss weighs ten times the objective, or a hundredth of it, more or less changes nothing
         # but the time it takes to come back.
         objective = sum(abs(weight) for weight in problem.objective.surrogate().values()) or 1.0
-        self.smallest = 1e-4 * objective / self.units
+        self.smallest = torch.where(in_nats, 1e-2, 1e-4) * objective / self.units
         self.largest = torch.where(in_nats, 10.0, 1e4) * objective / self.units
         self.hold = hold
-        self.decay = 0.99
+        self.window = window
         self.average = torch.zeros_like(self.multipliers)
         self.updates = torch.zeros((), device=device)
         self.progress = torch.zeros((), dtype=torch.float64, device=device)
@@ -63,13 +65,13 @@ class LogPI(DualRule):
     def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
         """Moves every multiplier by the controller's output."""
         relative = (violations / self.scales).clamp(-self.largest_violation, self.largest_violation)
-        self.updates += 1
-        # A plain mean until there are 1/(1-decay) values: no bias towards the start at 0.
-        share = torch.clamp(1 / self.updates, min=1 - self.decay)
-        change = share * (relative - self.average)
-        self.average += change
         elapsed = (progress - self.progress).float()
         self.progress.fill_(progress)
+        self.updates += 1
+        # Ten values at least; and a plain mean at first, which has no bias towards the start at 0.
+        share = torch.maximum(1 / self.updates, torch.clamp(elapsed / self.window, max=0.1))
+        change = share * (relative - self.average)
+        self.average += change
         if progress < self.hold:
             return
         move = self.gain * elapsed * self.average + self.proportional * change

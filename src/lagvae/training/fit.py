@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lagvae.data.dataset import Data, Source, open_data
 from lagvae.duality.lagrangian import Lagrangian
-from lagvae.duality.residuals import kkt_residuals
 from lagvae.duality.rules import DualRuleFactory, build_rule
 from lagvae.errors import ProblemError, SettingError, expected
-from lagvae.evaluation.evaluate import Evaluation, evaluate_model
 from lagvae.model.vae import VAE, mlp_vae
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
 from lagvae.streams import Streams
+from lagvae.training.conclusion import conclude
 from lagvae.training.folder import RunFolder, make_config
 from lagvae.training.hardware import keep_freed_memory, pick_device, pick_dtype
-from lagvae.training.interrupt import Interrupt
+from lagvae.training.loop import train
 from lagvae.training.optimization import OptimizerFactory, build_optimizer
-from lagvae.training.progress import announce, evaluation_progress, make_display
-from lagvae.training.record import effective_weights, find_non_finite, make_record
+from lagvae.training.progress import announce
 from lagvae.training.run_log import RunLog
 from lagvae.training.session import Session
-from lagvae.training.solution import Solution, Status
+from lagvae.training.solution import Solution
 
 
 def fit(
@@ -64,6 +59,9 @@ def fit(
         data_folder: Where named data sets live; ``DATA_PREFIX`` or the user's cache if none is given.
         progress: Whether to show a live table (a line now and then where there is no terminal).
         **changes: Single settings by name: ``epochs=60``, ``latent_dim=10``, ``seed=1``, ...
+
+    Modules that draw random numbers of their own (dropout) take them from torch's global generator,
+    which is no part of a run: resuming is exact without them.
 
     Returns:
         The model, its multipliers, and how it ended. An infeasible or diverged run is a
@@ -126,56 +124,7 @@ def fit(
     announce(opened, device, session.dtype, show=progress)
     keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
-    return _conclude(session, log, opened, settings, status, message, progress=progress)
-
-
-def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) -> tuple[Status | None, str]:
-    """Takes the steps that are left: the loop.
-
-    Returns:
-        DIVERGED or STOPPED with a sentence, or None where every step was taken.
-    """
-    log_every = settings.output.log_every
-    # Steps that an interrupted session took after its last record come first: the log does not see the break.
-    filled = len(log.unlogged)
-    rows = filled + min(log_every, session.total_steps - session.step)
-    values = torch.empty(rows, len(session.lagrangian.terms), device=session.streams.device)
-    values[:filled] = log.unlogged
-    began = last = time.monotonic()
-    last_step = session.step
-    display = make_display(session.total_steps, session.step, settings.primal.epochs, show=progress)
-    try:
-        with Interrupt() as interrupt, display:
-            while session.step < session.total_steps:
-                values[filled] = session.take_step()
-                filled += 1
-                is_last = session.step == session.total_steps
-                is_logged = session.step % log_every == 0 or is_last
-                if not (is_logged or interrupt.requested):
-                    continue
-
-                # Values stay on the device until here: nothing waits for it in between.
-                trouble = find_non_finite(session, values[:filled])
-                if trouble is None and (is_last or interrupt.requested) and not session.has_finite_weights():
-                    trouble = f"weights became non-finite at step {session.step}"
-                if trouble is not None:
-                    return Status.DIVERGED, trouble
-                now = time.monotonic()
-                seconds = log.seconds + now - began
-                if is_logged:
-                    speed = (session.step - last_step) / (now - last)
-                    record = make_record(session, values[:filled], seconds=seconds, speed=speed)
-                    log.add(record)
-                    display.show(record)
-                    filled, last, last_step = 0, now, session.step
-                is_due = log.seconds_since_save() >= settings.output.checkpoint_seconds
-                if is_last or interrupt.requested or (is_due and session.has_finite_weights()):
-                    log.save(session, seconds, values[:filled])
-                if interrupt.requested and not is_last:
-                    return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
-    finally:
-        log.close()
-    return None, ""
+    return conclude(session, log, opened, settings, status, message, progress=progress)
 
 
 def _build_model(data: Data, settings: Settings, streams: Streams) -> VAE:
@@ -187,81 +136,3 @@ def _build_model(data: Data, settings: Settings, streams: Streams) -> VAE:
         activation=network.activation,
         generator=streams.initial_weights,
     )
-
-
-def _conclude(
-    session: Session,
-    log: RunLog,
-    data: Data,
-    settings: Settings,
-    status: Status | None,
-    message: str,
-    *,
-    progress: bool,
-) -> Solution:
-    """Evaluates a finished run, writes what came out, and returns it."""
-    problem, names = session.lagrangian.problem, session.lagrangian.names
-    if status is Status.DIVERGED:
-        log.restore_weights(session)
-    multipliers = dict(zip(names, session.rule.multipliers[0].tolist(), strict=True))
-    seconds = log.history[-1]["seconds"] if log.history else 0.0
-    last = log.history[-1]["constraints"] if log.history else {}
-    violations = {name: last[name]["violation"] if last else float("nan") for name in names}
-    evaluation, residuals = None, None
-    if status is None:
-        total = len(data.train) + len(data.test)
-        with evaluation_progress(total, show=progress) as advance:
-            evaluation = evaluate_model(
-                session.model,
-                problem,
-                data,
-                batch_size=session.batch_size,
-                seed=settings.execution.seed,
-                advance=advance,
-            )
-        violations = evaluation.violations("train")
-        status = Status.FEASIBLE if evaluation.is_feasible("train") else Status.INFEASIBLE
-        message = _sentence(problem, evaluation, status)
-        history = [_lagrangian_at(record, problem, multipliers) for record in log.history]
-        residuals = kkt_residuals(problem, multipliers, violations, history)
-    solution = Solution(
-        status=status,
-        message=message,
-        problem=problem,
-        model=session.model.eval(),
-        multipliers=multipliers,
-        violations=violations,
-        weights=effective_weights(session),
-        evaluation=evaluation,
-        residuals=residuals,
-        step=session.step,
-        seconds=seconds,
-        history=log.history,
-        folder=log.folder.path if log.folder else None,
-        data=data,
-        batch_size=session.batch_size,
-    )
-    if log.folder is not None and status is not Status.STOPPED:
-        log.folder.write_evaluation(solution.as_dict())
-    return solution
-
-
-def _sentence(problem: Problem, evaluation: Evaluation, status: Status) -> str:
-    if not problem.subject_to:
-        return "trained; the problem has no bounds to keep"
-    if status is Status.FEASIBLE:
-        return "every bound holds on the training data"
-    missed = []
-    for name, constraint in zip(problem.names, problem.subject_to, strict=True):
-        violation = evaluation.violations("train")[name]
-        if not constraint.is_met_by(constraint.bound + constraint.sign * violation, slack=constraint.tolerance):
-            missed.append(f"'{constraint}' by {abs(violation):.3g}")
-    return f"missed {', '.join(missed)}; try more epochs or a wider bound"
-
-
-def _lagrangian_at(record: dict[str, Any], problem: Problem, multipliers: dict[str, float]) -> float:
-    """Returns a record's Lagrangian at the final multipliers, so that only the weights' change shows."""
-    terms = record["terms"]
-    objective = sum(weight * terms[str(term)] for term, weight in problem.objective.surrogate().items())
-    penalties = sum(multipliers[name] * c["violation"] for name, c in record["constraints"].items())
-    return float(objective + penalties)

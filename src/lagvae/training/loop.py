@@ -1,0 +1,64 @@
+"""The loop: a step, a line of the log, a checkpoint."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from lagvae.settings import Settings
+from lagvae.training.interrupt import Interrupt
+from lagvae.training.progress import make_display
+from lagvae.training.record import find_non_finite, make_record
+from lagvae.training.run_log import RunLog
+from lagvae.training.session import Session
+from lagvae.training.solution import Status
+
+
+def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) -> tuple[Status | None, str]:
+    """Takes the steps that are left: the loop.
+
+    Returns:
+        DIVERGED or STOPPED with a sentence, or None where every step was taken.
+    """
+    log_every = settings.output.log_every
+    # Steps that an interrupted session took after its last record come first: the log does not see the break.
+    filled = len(log.unlogged)
+    rows = filled + min(log_every, session.total_steps - session.step)
+    values = torch.empty(rows, len(session.lagrangian.terms), device=session.streams.device)
+    values[:filled] = log.unlogged
+    began = last = time.monotonic()
+    last_step = session.step
+    display = make_display(session.total_steps, session.step, settings.primal.epochs, show=progress)
+    try:
+        with Interrupt() as interrupt, display:
+            while session.step < session.total_steps:
+                values[filled] = session.take_step()
+                filled += 1
+                is_last = session.step == session.total_steps
+                is_logged = session.step % log_every == 0 or is_last
+                if not (is_logged or interrupt.requested):
+                    continue
+
+                # Values stay on the device until here: nothing waits for it in between.
+                trouble = find_non_finite(session, values[:filled])
+                if trouble is None and (is_last or interrupt.requested) and not session.has_finite_weights():
+                    trouble = f"weights became non-finite at step {session.step}"
+                if trouble is not None:
+                    return Status.DIVERGED, f"{trouble}; the last good checkpoint is kept; try a lower learning_rate"
+                now = time.monotonic()
+                seconds = log.seconds + now - began
+                if is_logged:
+                    speed = (session.step - last_step) / (now - last)
+                    record = make_record(session, values[:filled], seconds=seconds, speed=speed)
+                    log.add(record)
+                    display.show(record)
+                    filled, last, last_step = 0, now, session.step
+                is_due = log.seconds_since_save() >= settings.output.checkpoint_seconds
+                if is_last or interrupt.requested or (is_due and session.has_finite_weights()):
+                    log.save(session, seconds, values[:filled])
+                if interrupt.requested and not is_last:
+                    return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
+    finally:
+        log.close()
+    return None, ""

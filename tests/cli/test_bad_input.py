@@ -46,8 +46,11 @@ CASES: dict[str, tuple[list[str], str]] = {
     "rewarded divergence": (problem("max mmd s.t. neg_elbo <= 86"), "rewards it"),
     "no sense": (problem("maximise everything"), "."),
     "empty problem": (problem(""), "expected a problem, got none; try lagvae train"),
-    "unknown option": ([*RUN, "--epoch", "3"], "expected an option, got --epoch; try '--epochs'"),
-    "unknown option with =": ([*RUN, "--latent_dims=3"], "expected an option, got --latent_dims; try '--latent-dim'"),
+    "unknown option": ([*RUN, "--epoch", "3"], "expected an option of lagvae train, got --epoch; try '--epochs'"),
+    "unknown option with =": (
+        [*RUN, "--latent_dims=3"],
+        "expected an option of lagvae train, got --latent_dims; try '--latent-dim'",
+    ),
     "unknown command": (["trian"], "expected a command, got 'trian'; try 'train'"),
     "too many words": (["train", EASY, "again", *RUN[2:]], "again"),
     "missing value": ([*RUN, "--epochs"], "--epochs.*try lagvae train --help"),

@@ -1,0 +1,114 @@
+"""From words to a command, or to one line that says what was expected."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import tyro
+
+from lagvae.cli.commands import DataCommand, Evaluate, Report, Sample, Train
+from lagvae.errors import CheckpointError, SettingError, expected, nearest
+from lagvae.settings import Settings, preset, setting_names
+
+Command = Train | Evaluate | Sample | Report | DataCommand
+COMMANDS: dict[str, type[Command]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "sample": Sample,
+    "report": Report,
+    "data": DataCommand,
+}
+
+
+def parse(words: list[str]) -> Command:
+    """Reads a command.
+
+    Raises:
+        SettingError: The words are no command; the nearest one is named.
+        SystemExit: Help was asked for and printed.
+    """
+    train = tyro.conf.subcommand("train", default=Train(settings=_base_settings(words)))
+    others = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items() if name != "train"]
+    union: Any = Union[Annotated[Train, train], *others]
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            command: Command = tyro.cli(
+                union,
+                args=words,
+                prog="lagvae",
+                description="Latent-variable models as constrained problems: state the bounds, not the weights.",
+            )
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise SettingError(_one_line(complaint.getvalue(), words)) from None
+    return command
+
+
+def _base_settings(words: list[str]) -> Settings:
+    """Returns what flags override: a run's own settings, a file's, or a preset's."""
+    if words[:1] != ["train"] or "--help" in words or "-h" in words:
+        return Settings()
+    resumed, config, chosen = (_value_of(flag, words) for flag in ("--resume", "--config", "--preset"))
+    if chosen and (resumed or config):
+        fix = f"--preset alone, or 'preset: {chosen}' in the file"
+        raise SettingError(expected("--preset or a file's settings", got="both", fix=fix))
+    if not (resumed or config):
+        return preset(chosen or "default")
+    from lagvae.training.folder import RunFolder, read_config_file, settings_of
+
+    try:
+        content = RunFolder(resumed).read_config() if resumed else read_config_file(Path(str(config)))
+    except CheckpointError as error:
+        raise SettingError(str(error)) from error
+    if "preset" in content:
+        content = {**preset(content["preset"]).flat(), **content}
+    return settings_of(content)
+
+
+def _value_of(flag: str, words: list[str]) -> str | None:
+    for position, word in enumerate(words):
+        if word == flag and position + 1 < len(words):
+            return words[position + 1]
+        if word.startswith(flag + "="):
+            return word.removeprefix(flag + "=")
+    return None
+
+
+def _one_line(complaint: str, words: list[str]) -> str:
+    """Turns the parser's framed complaint into expected, got, try."""
+    message = " ".join(_first_paragraph([line.strip("│ ") for line in complaint.splitlines()]))
+    if ": expected " in message:  # a setting's own complaint, in the parser's frame
+        return message[message.index(": expected ") + 2 :]
+    name = words[0] if words else ""
+    if name not in COMMANDS and not name.startswith("-"):
+        return expected("a command", got=f"'{name}'", fix=nearest(name, COMMANDS))
+    known = _flags(name)
+    given = [word.split("=")[0] for word in words if word.startswith("--")]
+    unknown = [flag for flag in given if flag.replace("_", "-").replace("--no-", "--") not in known]
+    if unknown and "nrecognized" in message:
+        return expected(f"an option of lagvae {name}", got=unknown[0], fix=nearest(unknown[0], known))
+    return f"{message.rstrip('.')}; try lagvae {name} --help"
+
+
+def _flags(name: str) -> set[str]:
+    names = [field.name for field in dataclasses.fields(COMMANDS[name])] if name in COMMANDS else []
+    if "settings" in names:
+        names += setting_names()
+    return {f"--{name.replace('_', '-')}" for name in names} | {"--help", "--debug"}
+
+
+def _first_paragraph(lines: list[str]) -> list[str]:
+    """Returns what stands between a frame's title and its first rule, drawn with lines or, elsewhere, with hyphens."""
+
+    def is_rule(line: str) -> bool:
+        return line[:1] in ("╭", "╰") or (line != "" and set(line) <= set("─-"))
+
+    rules = [index for index, line in enumerate(lines) if is_rule(line)]
+    start, end = ([*rules, len(lines), len(lines)] if rules else [-1, len(lines)])[:2]
+    return [line for line in lines[start + 1 : end] if line]

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# Two workers on two cores: a thread each, set before torch is loaded. Threads that wait for a core the
+# other worker holds make the suite three times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -134,3 +134,12 @@ def test_geco_and_minimum_rate_start_near_beta_one() -> None:
 
 def test_divergences_start_at_a_hundredth_of_a_nat_per_unit() -> None:
     assert float(start_multipliers(lag_vae(1.0, 86.0, 5.0))[1]) == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_moving_a_rule_moves_every_tensor(name: str) -> None:
+    rule = build_rule(lag_vae(1.0, 86.0, 5.0), DualSettings(dual=name))
+    rule.to("meta")
+    held = [value for value in vars(rule).values() if isinstance(value, torch.Tensor)]
+    assert len(held) >= 4
+    assert {value.device.type for value in held} == {"meta"}

@@ -320,3 +320,12 @@ def test_a_graphics_processor_resumes_to_the_same_bits(tmp_path: Path) -> None:
         run(tmp_path / precision / "run", device="cuda", precision=precision, resume=True)
         assert_same_run(tmp_path / precision / "run", tmp_path / precision / "whole")
     assert lv.load(tmp_path / "bfloat16" / "run").model.device.type == "cpu"
+
+
+def test_a_problem_that_asks_for_nothing_yet_does_not_divide_by_zero() -> None:
+    """Every weight is 0 until the first violation: the textbook rule starts there."""
+    solution = lv.fit(
+        "min 0 s.t. neg_elbo <= 40", "digits", dual="gradient", epochs=2, hidden=(8,), latent_dim=2, progress=False
+    )
+    assert solution.status is not lv.Status.DIVERGED
+    assert solution.multipliers["neg_elbo"] > 0

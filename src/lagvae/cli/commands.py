@@ -106,10 +106,11 @@ class Evaluate:
         """Prints the estimates; 0."""
         from lagvae.cli.tables import print_evaluation
         from lagvae.training.evaluate import evaluate
+        from lagvae.training.files import to_plain
 
         evaluation = evaluate(self.run_folder, self.data, seed=self.seed, progress=True)
         if self.json:
-            print(json.dumps(evaluation.as_dict(), indent=2).replace("NaN", "null"))
+            print(json.dumps(to_plain(evaluation.as_dict()), indent=2))
         else:
             print_evaluation(evaluation)
         return 0

@@ -23,11 +23,10 @@ class GradientAscent(DualRule):
         *,
         learning_rate: float = 1e-2,
         models: int = 1,
-        device: torch.device | str = "cpu",
     ) -> None:
         if start is None:
             start = torch.zeros(len(problem.subject_to))
-        super().__init__(problem, start, models=models, device=device)
+        super().__init__(problem, start, models=models)
         self.learning_rate = learning_rate
         self.low = torch.where(self.is_equality, -torch.inf, 0.0)
 

@@ -30,7 +30,6 @@ class LogPI(DualRule):
         hold: Share of the run during which the multipliers rest.
         window: Share of the run over which violations are averaged.
         models: How many models share the rule.
-        device: Where the multipliers live.
     """
 
     tensors = ("multipliers", "average", "updates", "progress")
@@ -44,10 +43,9 @@ class LogPI(DualRule):
         hold: float = 0.4,
         window: float = 0.015,
         models: int = 1,
-        device: torch.device | str = "cpu",
     ) -> None:
-        super().__init__(problem, start, models=models, device=device)
-        in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool, device=device)
+        super().__init__(problem, start, models=models)
+        in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool)
         self.gain = torch.where(in_nats, gain, gain / 10)
         self.proportional = self.gain / 30
         self.largest_violation = torch.where(in_nats, 0.1, 1.0)
@@ -59,8 +57,8 @@ class LogPI(DualRule):
         self.hold = hold
         self.window = window
         self.average = torch.zeros_like(self.multipliers)
-        self.updates = torch.zeros((), device=device)
-        self.progress = torch.zeros((), dtype=torch.float64, device=device)
+        self.updates = torch.zeros(())
+        self.progress = torch.zeros((), dtype=torch.float64)
 
     def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
         """Moves every multiplier by the controller's output."""

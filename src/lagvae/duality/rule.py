@@ -22,7 +22,6 @@ class DualRule(ABC):
         problem: Whose constraints the multipliers belong to, in its order.
         start: First multipliers, in nats of objective per unit of the constraint.
         models: How many models share the rule; each has multipliers of its own.
-        device: Where the multipliers live.
 
     Attributes:
         multipliers: λ ≥ 0 for inequalities, any sign for equalities.
@@ -40,13 +39,12 @@ class DualRule(ABC):
         start: Float[Tensor, " constraints"],
         *,
         models: int = 1,
-        device: torch.device | str = "cpu",
     ) -> None:
         constraints = problem.subject_to
-        self.is_equality = torch.tensor([c.is_equality for c in constraints], dtype=torch.bool, device=device)
-        self.units = torch.tensor([c.unit for c in constraints], device=device)
-        self.scales = torch.tensor([max(abs(c.bound), c.unit) for c in constraints], device=device)
-        self.multipliers = start.to(device).expand(models, -1).clone()
+        self.is_equality = torch.tensor([c.is_equality for c in constraints], dtype=torch.bool)
+        self.units = torch.tensor([c.unit for c in constraints])
+        self.scales = torch.tensor([max(abs(c.bound), c.unit) for c in constraints])
+        self.multipliers = start.expand(models, -1).clone()
 
     @abstractmethod
     def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
@@ -56,6 +54,12 @@ class DualRule(ABC):
             violations: Of this step's batch; their sign is kept.
             progress: Share of the run that is done, in [0, 1].
         """
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves every tensor of the rule to ``device``."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Returns everything that ``update`` changes."""

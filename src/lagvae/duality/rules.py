@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from lagvae.duality.gradient import GradientAscent
 from lagvae.duality.log_pi import LogPI
 from lagvae.duality.rule import DualRule
@@ -17,12 +15,12 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import DualSettings
 
 DualRuleFactory = Callable[[Problem], DualRule]
-"""Builds the rule for a problem: ``functools.partial(lv.Zhao2018, learning_rate=1e-3)``, say."""
+"""Builds the rule for a problem: ``functools.partial(Zhao2018, learning_rate=1e-3)``, say."""
 
 RULES: dict[str, type[DualRule]] = {"log_pi": LogPI, "gradient": GradientAscent, "zhao2018": Zhao2018}
 
 
-def build_rule(problem: Problem, settings: DualSettings, *, device: torch.device | str = "cpu") -> DualRule:
+def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
     """Builds the rule that the settings name, with its own starting point.
 
     Raises:
@@ -35,8 +33,8 @@ def build_rule(problem: Problem, settings: DualSettings, *, device: torch.device
             raise SettingError(
                 expected("no dual_learning_rate for log_pi", got=settings.dual_learning_rate, fix="--dual gradient")
             )
-        return LogPI(problem, start_multipliers(problem), device=device)
+        return LogPI(problem, start_multipliers(problem))
     options: dict[str, Any] = {}
     if settings.dual_learning_rate is not None:
         options["learning_rate"] = settings.dual_learning_rate
-    return RULES[settings.dual](problem, device=device, **options)
+    return RULES[settings.dual](problem, **options)

@@ -34,10 +34,9 @@ class Zhao2018(DualRule):
         epsilon: float = 1e-10,
         clip: tuple[float, float] = (0.001, 100.0),
         models: int = 1,
-        device: torch.device | str = "cpu",
     ) -> None:
         units = torch.tensor([c.unit for c in problem.subject_to])
-        super().__init__(problem, 1.0 / units if start is None else start, models=models, device=device)
+        super().__init__(problem, 1.0 / units if start is None else start, models=models)
         self.learning_rate, self.decay, self.epsilon = learning_rate, decay, epsilon
         self.high = clip[1] / self.units
         self.low = torch.where(self.is_equality, -self.high, clip[0] / self.units)

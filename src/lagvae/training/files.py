@@ -31,7 +31,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON with one key per line, whole or not at all; NaN becomes null."""
-    write_whole(path, (json.dumps(_plain(content), indent=2, allow_nan=False) + "\n").encode())
+    write_whole(path, (json.dumps(to_plain(content), indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -73,9 +73,10 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)) or type(error).__name__
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """Returns nested content as JSON can hold it: NaN and infinity become None."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [to_plain(item) for item in value]
     return None if isinstance(value, float) and value - value != 0 else value

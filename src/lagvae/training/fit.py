@@ -98,10 +98,12 @@ def fit(
 
     session_model.to(device).train()
     make_optimizer = optimizer if callable(optimizer) else None
+    rule = dual(problem) if callable(dual) else build_rule(problem, settings.dual)
+    rule.to(device)
     session = Session(
         model=session_model,
         lagrangian=Lagrangian(problem, device),
-        rule=dual(problem) if callable(dual) else build_rule(problem, settings.dual, device=device),
+        rule=rule,
         optimizer=build_optimizer(session_model.parameters(), settings.primal, make_optimizer),
         examples=opened.train.to(device),
         streams=streams,

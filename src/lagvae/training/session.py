@@ -66,7 +66,7 @@ class Session:
         weights = self.lagrangian.weights(self.rule.multipliers)[0]
         loss = values @ weights
         if self.settings.balance:
-            loss = loss / (weights.abs() @ self._units)
+            loss = loss / (weights.abs() @ self._units).clamp_min(1e-12)  # all weights may be 0: min 0 s.t. ...
 
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -15,6 +15,7 @@ ROOMS = (  # bottom to top
     "errors",
     "streams",
     "settings",
+    "storage",
     "data",
     "model",
     "terms",

@@ -18,7 +18,7 @@ from PIL import Image
 
 import lagvae as lv
 from lagvae.data.dataset import open_data
-from lagvae.training.folder import RunFolder
+from lagvae.storage.folder import RunFolder
 
 from .conftest import EASY, TINY, Answer, Command, process
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import lagvae as lv
-from lagvae.training.folder import RunFolder
+from lagvae.storage.folder import RunFolder
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DEFAULTS: dict[str, dict[str, Any]] = {

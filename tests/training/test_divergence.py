@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 import lagvae as lv
 from lagvae.model.draw import Draw
-from lagvae.training.checkpoint import load_checkpoint
+from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.training.session import Session
-
-from .conftest import TINY, checkpoint_names, content, evaluation, metrics, run
+from tiny_runs import TINY, checkpoint_names, content, evaluation, metrics, run
 
 PROBLEM = "max mi s.t. neg_elbo <= 45, code_energy <= 70"
 

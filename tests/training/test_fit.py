@@ -18,8 +18,7 @@ from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.model.draw import Draw
 from lagvae.settings import Settings
 from lagvae.training.session import Session
-
-from .conftest import PROBLEM, TINY, assert_same_tensors, measured, run, stopped_after
+from tiny_runs import PROBLEM, TINY, assert_same_tensors, measured, run, stopped_after
 
 
 def weights(solution: lv.Solution) -> dict[str, Tensor]:
@@ -311,7 +310,7 @@ def test_a_log_larger_than_the_run_is_one_record() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics processor")
 def test_a_graphics_processor_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    from .conftest import assert_same_run
+    from tiny_runs import assert_same_run
 
     for precision in ("float32", "bfloat16"):
         run(tmp_path / precision / "whole", device="cuda", precision=precision)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import assert_same_run
+from tiny_runs import assert_same_run
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills children that are forked")
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 import lagvae as lv
-
-from .conftest import assert_same_tensors, run, stopped_after
+from tiny_runs import assert_same_tensors, run, stopped_after
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import torch
 import lagvae as lv
 from lagvae.settings import PrimalSettings, preset
 from lagvae.training.optimization import build_optimizer, rate_factor
-
-from .conftest import run
+from tiny_runs import run
 
 
 def factors(total: int, **settings: object) -> list[float]:

@@ -15,10 +15,9 @@ import torch
 from torch import nn
 
 import lagvae as lv
-from lagvae.training.checkpoint import load_checkpoint
+from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.training.interrupt import Interrupt
-
-from .conftest import (
+from tiny_runs import (
     STEPS,
     assert_same_run,
     assert_same_tensors,

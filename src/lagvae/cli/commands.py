@@ -71,7 +71,7 @@ class Train:
 
     def _described(self) -> dict[str, str]:
         """Returns the configuration of the run that is resumed, or of the file that is given."""
-        from lagvae.training.folder import RunFolder, read_config_file
+        from lagvae.storage.folder import RunFolder, read_config_file
 
         if self.resume:
             return RunFolder(self.resume).read_config()
@@ -105,8 +105,8 @@ class Evaluate:
     def run(self) -> int:
         """Prints the estimates; 0."""
         from lagvae.cli.tables import print_evaluation
+        from lagvae.storage.files import to_plain
         from lagvae.training.evaluate import evaluate
-        from lagvae.training.files import to_plain
 
         evaluation = evaluate(self.run_folder, self.data, seed=self.seed, progress=True)
         if self.json:
@@ -154,7 +154,7 @@ class Report:
         """Writes the picture and says where; 0."""
         from lagvae.data.dataset import open_data
         from lagvae.report.figure import draw_run
-        from lagvae.training.folder import RunFolder
+        from lagvae.storage.folder import RunFolder
         from lagvae.training.load import load
 
         solution = load(self.run_folder)

@@ -60,7 +60,7 @@ def _base_settings(words: list[str]) -> Settings:
         raise SettingError(expected("--preset or a file's settings", got="both", fix=fix))
     if not (resumed or config):
         return preset(chosen or "default")
-    from lagvae.training.folder import RunFolder, read_config_file, settings_of
+    from lagvae.storage.folder import RunFolder, read_config_file, settings_of
 
     try:
         content = RunFolder(resumed).read_config() if resumed else read_config_file(Path(str(config)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from lagvae.data.dataset import Source, open_data
 from lagvae.errors import DataError, expected
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
-from lagvae.training.folder import RunFolder
+from lagvae.storage.folder import RunFolder
 from lagvae.training.load import load
 from lagvae.training.progress import evaluation_progress
 from lagvae.training.solution import Solution

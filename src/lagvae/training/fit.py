@@ -13,9 +13,9 @@ from lagvae.model.vae import VAE, mlp_vae
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
+from lagvae.storage.folder import RunFolder, make_config
 from lagvae.streams import Streams
 from lagvae.training.conclusion import conclude
-from lagvae.training.folder import RunFolder, make_config
 from lagvae.training.hardware import keep_freed_memory, pick_device, pick_dtype
 from lagvae.training.loop import train
 from lagvae.training.optimization import OptimizerFactory, build_optimizer

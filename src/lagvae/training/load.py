@@ -11,8 +11,8 @@ from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.vae import VAE, mlp_vae
 from lagvae.problem.problem import Problem
-from lagvae.training.checkpoint import load_checkpoint
-from lagvae.training.folder import RunFolder, settings_of
+from lagvae.storage.checkpoint import load_checkpoint
+from lagvae.storage.folder import RunFolder, settings_of
 from lagvae.training.solution import Solution, Status
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from lagvae.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from lagvae.training.folder import RunFolder
+from lagvae.storage.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from lagvae.storage.folder import RunFolder
 from lagvae.training.record import Record
 from lagvae.training.session import Session
 

@@ -15,8 +15,8 @@ from lagvae.duality.rule import DualRule
 from lagvae.errors import CheckpointError, expected
 from lagvae.model.vae import VAE
 from lagvae.settings import PrimalSettings
+from lagvae.storage.checkpoint import flatten_optimizer, restore_optimizer
 from lagvae.streams import Streams
-from lagvae.training.checkpoint import flatten_optimizer, restore_optimizer
 from lagvae.training.hardware import networks_in
 from lagvae.training.optimization import rate_factor
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lagvae.errors import CheckpointError, expected
-from lagvae.training.files import cannot_write, read_json, sha256, sync_folder, write_json
+from lagvae.storage.files import cannot_write, read_json, sha256, sync_folder, write_json
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d{8,})")

@@ -19,7 +19,7 @@ import yaml
 
 from lagvae.errors import CheckpointError, expected
 from lagvae.settings import Settings
-from lagvae.training.files import cannot_write, read_json, write_json, write_whole
+from lagvae.storage.files import cannot_write, read_json, write_json, write_whole
 
 Config = dict[str, Any]
 """``problem``, ``data`` and the sections of the settings, as ``config.yaml`` holds them."""

@@ -14,11 +14,10 @@ import pytest
 import torch
 
 import lagvae as lv
-from lagvae.training import checkpoint
-from lagvae.training.checkpoint import list_checkpoints, load_checkpoint, read_checkpoint, save_checkpoint
-from lagvae.training.files import read_json, write_json, write_whole
-
-from .conftest import assert_same_run, assert_same_tensors, checkpoint_names, content, run, stopped_after
+from lagvae.storage import checkpoint
+from lagvae.storage.checkpoint import list_checkpoints, load_checkpoint, read_checkpoint, save_checkpoint
+from lagvae.storage.files import read_json, write_json, write_whole
+from tiny_runs import assert_same_run, assert_same_tensors, checkpoint_names, content, run, stopped_after
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

@@ -12,10 +12,9 @@ import yaml
 
 import lagvae as lv
 from lagvae.cli.main import main
-from lagvae.training.checkpoint import load_checkpoint
-from lagvae.training.folder import RunFolder, read_config_file, settings_of
-
-from .conftest import PROBLEM, STEPS, TINY, assert_same_run, checkpoint_names, content, metrics, run, stopped_after
+from lagvae.storage.checkpoint import load_checkpoint
+from lagvae.storage.folder import RunFolder, read_config_file, settings_of
+from tiny_runs import PROBLEM, STEPS, TINY, assert_same_run, checkpoint_names, content, metrics, run, stopped_after
 
 
 @pytest.fixture

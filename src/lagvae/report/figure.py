@@ -87,7 +87,9 @@ def _draw_multipliers(axes: Axes, solution: Solution) -> None:
     names = list(solution.weights)
     for name, colour in zip(names, _COLOURS * len(names), strict=False):
         axes.plot(steps, [record["weights"][name] for record in solution.history], color=colour, label=name)
-    axes.set_yscale("symlog", linthresh=0.01)
+    drawn = [abs(weight) for record in solution.history for weight in record["weights"].values() if weight]
+    if drawn and max(drawn) > 30 * min(drawn):
+        axes.set_yscale("symlog", linthresh=0.01)
     axes.set_xlabel("step")
     axes.set_ylabel("effective weight")
     axes.legend(frameon=False, fontsize=8)

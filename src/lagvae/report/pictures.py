@@ -14,12 +14,12 @@ from lagvae.errors import CheckpointError, DataError, expected
 
 
 def is_picture(event_shape: Sequence[int]) -> bool:
-    """Returns whether an example of that shape is an image [C, H, W] of one or three colours."""
-    return len(event_shape) == 3 and event_shape[0] in (1, 3)
+    """Returns whether an example of that shape is an image [C, H, W] of one or three colours, or [H, W] of one."""
+    return len(event_shape) == 2 or (len(event_shape) == 3 and event_shape[0] in (1, 3))
 
 
 def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) -> np.ndarray:
-    """Returns examples of shape [N, C, H, W] (C is 1 or 3) in one picture, row by row, values in [0, 1].
+    """Returns examples of shape [N, C, H, W] (C is 1 or 3) or [N, H, W] in one picture, row by row, values in [0, 1].
 
     Raises:
         DataError: They are no images.
@@ -27,11 +27,13 @@ def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) ->
     if not is_picture(examples.shape[1:]):
         raise DataError(
             expected(
-                "images of shape (1 or 3, height, width)",
+                "images of shape (1 or 3, height, width) or (height, width)",
                 got=f"shape {tuple(examples.shape[1:])}",
                 fix="--out samples.npy, which holds any shape",
             )
         )
+    if examples.dim() == 3:
+        examples = examples.unsqueeze(1)
     pixels = examples.float().clamp(0, 1).cpu().numpy()
     count, channels, height, width = pixels.shape
     columns = columns or math.ceil(math.sqrt(count))

@@ -26,7 +26,7 @@ class LogPI(DualRule):
         start: First multipliers.
         gain: Integral gain. A violation of 1 % of a bound in nats that lasts a tenth of the run
             changes its multiplier by exp(0.1 · 0.01 · gain). Bounds of divergences, which move by
-            their own size where losses move by percents, take a tenth of it.
+            their own size where losses move by percents, take a fifth of it.
         hold: Share of the run during which the multipliers rest.
         window: Share of the run over which violations are averaged.
         models: How many models share the rule.
@@ -46,14 +46,15 @@ class LogPI(DualRule):
     ) -> None:
         super().__init__(problem, start, models=models)
         in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool)
-        self.gain = torch.where(in_nats, gain, gain / 10)
+        self.gain = torch.where(in_nats, gain, gain / 5)
         self.proportional = self.gain / 30
         self.largest_violation = torch.where(in_nats, 0.1, 1.0)
         # Where a loss weighs ten times the objective, or a hundredth of it, more or less changes nothing
-        # but the time it takes to come back.
+        # but the time it takes to come back. The same where all that a divergence's bound allows weighs
+        # less than a twentieth of a nat.
         objective = sum(abs(weight) for weight in problem.objective.surrogate().values()) or 1.0
-        self.smallest = torch.where(in_nats, 1e-2, 1e-4) * objective / self.units
-        self.largest = torch.where(in_nats, 10.0, 1e4) * objective / self.units
+        self.smallest = objective * torch.where(in_nats, 1e-2, 0.05 / self.scales)
+        self.largest = objective * torch.where(in_nats, 10.0, 1e3 / self.scales)
         self.hold = hold
         self.window = window
         self.average = torch.zeros_like(self.multipliers)

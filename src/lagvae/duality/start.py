@@ -22,10 +22,10 @@ def start_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
 
     With β = weight(R) / weight(D), constraints in nats start at the common multiplier that brings β
     nearest to 0.3 where the objective rewards information more than the VAE does, and to 1
-    elsewhere. Divergences start at 0.01 nats per natural unit: next to nothing.
+    elsewhere. All that a divergence's bound allows weighs a twentieth of a nat: next to nothing.
     """
     objective = problem.objective.surrogate()
-    start = torch.tensor([1e-2 / c.unit for c in problem.subject_to])
+    start = torch.tensor([0.05 / max(abs(c.bound), c.unit) for c in problem.subject_to])
     in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool)
     target = LOW_BETA if _weight(objective, Distortion) > _weight(objective, Rate) else 1.0
     # From 1 outwards: where every candidate is as good, it is the VAE's.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lagvae.data.examples import Examples, binarise, intensity
+from lagvae.data.examples import Examples, binarise
 
 
 @pytest.fixture
@@ -71,17 +71,6 @@ def test_missing_labels_stay_missing(values: torch.Tensor) -> None:
     examples = Examples(values)
     assert examples.to("cpu").labels is None
     assert examples.subset(0, 2).labels is None
-
-
-def test_intensity_of_bytes_is_their_255th_part() -> None:
-    every = intensity(torch.arange(256, dtype=torch.uint8))
-    assert every.dtype == torch.float32
-    np.testing.assert_array_equal(every.numpy(), (np.arange(256) / np.float32(255)).astype(np.float32))
-
-
-def test_intensity_of_floats_is_themselves() -> None:
-    raw = torch.tensor([0.0, 0.25, 1.0])
-    assert torch.equal(intensity(raw), raw)
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])

@@ -57,13 +57,8 @@ class Examples:
         return Examples(values, None if self.labels is None else self.labels[start:stop])
 
 
-def intensity(raw: Shaped[Tensor, "..."]) -> Float32[Tensor, "..."]:
-    """Returns stored values as float32: bytes 0..255 as 0..1, float32 as it is."""
-    return raw.to(torch.float32) / 255 if raw.dtype == torch.uint8 else raw.to(torch.float32)
-
-
 def binarise(raw: Shaped[Tensor, "..."], generator: torch.Generator) -> Float32[Tensor, "..."]:
-    """Draws every pixel as 0 or 1, being 1 with the probability that is its intensity.
+    """Draws every pixel as 0 or 1, being 1 with the probability that is its intensity: value/255 for bytes.
 
     The draw is ``intensity > u`` with u uniform on [0, 1). Bytes are compared as 32-bit integers, which is faster than
     through floats and finer: P(1) = value/255 · (1 - 2^-32), and a pixel of 0 is never on.

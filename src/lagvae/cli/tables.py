@@ -72,7 +72,7 @@ def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
     table = Table(header_style="bold")
     for column in ("constraint", "violation (train)", "violation (test)", "multiplier"):
         table.add_column(column, justify="left" if column == "constraint" else "right")
-    for name, constraint in zip(solution.problem.names, solution.problem.subject_to, strict=True):
+    for name, constraint in solution.problem.constraints.items():
         cells = []
         for part in evaluation.estimates:
             violation = evaluation.violations(part)[name]

@@ -44,7 +44,7 @@ def kkt_residuals(
     """
     relative = [0.0]
     slackness = 0.0
-    for name, constraint in zip(problem.names, problem.subject_to, strict=True):
+    for name, constraint in problem.constraints.items():
         violation = violations[name]
         scale = max(abs(constraint.bound), constraint.unit)
         relative.append((abs(violation) if constraint.is_equality else violation) / scale)

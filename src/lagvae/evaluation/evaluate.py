@@ -48,14 +48,14 @@ class Evaluation:
         """Returns name → violation (≤ 0 is feasible) of every constraint."""
         return {
             name: constraint.violation(self.estimates[part][_constraint_key(name)].value)
-            for name, constraint in zip(self.problem.names, self.problem.subject_to, strict=True)
+            for name, constraint in self.problem.constraints.items()
         }
 
     def missed(self, part: str = "train") -> list[str]:
         """Returns the names of the constraints that are not met within their tolerance."""
         return [
             name
-            for name, constraint in zip(self.problem.names, self.problem.subject_to, strict=True)
+            for name, constraint in self.problem.constraints.items()
             if not constraint.is_met_by(self.estimates[part][_constraint_key(name)].value, slack=constraint.tolerance)
         ]
 
@@ -136,7 +136,7 @@ def _quantities(problem: Problem) -> dict[str, WeightedSum]:
         "mmd_unbiased": replace(divergence, estimator="unbiased"),
     }
     quantities = {name: WeightedSum(term.surrogate(1.0)) for name, term in reported.items()}
-    for name, constraint in zip(problem.names, problem.subject_to, strict=True):
+    for name, constraint in problem.constraints.items():
         quantities[_constraint_key(name)] = WeightedSum(constraint.quantity.surrogate())
     return quantities
 

@@ -109,6 +109,11 @@ class Problem:
             for name, constraint in zip(plain, self.subject_to, strict=True)
         )
 
+    @property
+    def constraints(self) -> dict[str, Constraint]:
+        """The constraints by name, in order."""
+        return dict(zip(self.names, self.subject_to, strict=True))
+
     def relax(self, multipliers: Mapping[str, float] | None = None, /, **named: float) -> Problem:
         """Gives every constraint a fixed multiplier: an unconstrained, weighted problem.
 
@@ -128,7 +133,7 @@ class Problem:
                 fix = nearest(name, self.names) if self.names else "a problem with constraints"
                 raise ProblemError(expected("a constraint's name", got=f"'{name}'", fix=fix))
         quantity = self.objective.quantity
-        for name, constraint in zip(self.names, self.subject_to, strict=True):
+        for name, constraint in self.constraints.items():
             if name not in given:
                 raise ProblemError(expected(f"a multiplier for {name}", got="none", fix=f"relax({name}=1.0, ...)"))
             multiplier = finite(given[name], f"multiplier of {name}")

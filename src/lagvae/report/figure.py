@@ -57,7 +57,7 @@ def draw_run(solution: Solution, path: Path) -> None:
 def _draw_constraint(axes: Axes, solution: Solution, name: str, colour: str) -> None:
     steps = [record["step"] for record in solution.history]
     values = [record["constraints"][name]["value"] for record in solution.history]
-    constraint = solution.problem.subject_to[solution.problem.names.index(name)]
+    constraint = solution.problem.constraints[name]
     bound = constraint.bound
     axes.plot(steps, values, color=colour, linewidth=1.2, label=f"{name} (batches)")
     axes.axhline(bound, color="black", linewidth=0.8, linestyle="--", label=str(constraint))

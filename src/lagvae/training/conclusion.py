@@ -78,8 +78,8 @@ def _sentence(problem: Problem, evaluation: Evaluation, status: Status) -> str:
         return "trained; the problem has no bounds to keep"
     if status is Status.FEASIBLE:
         return "every bound holds on the training data"
-    violations, constraints = evaluation.violations("train"), dict(zip(problem.names, problem.subject_to, strict=True))
-    missed = [f"'{constraints[name]}' by {abs(violations[name]):.3g}" for name in evaluation.missed("train")]
+    violations = evaluation.violations("train")
+    missed = [f"'{problem.constraints[name]}' by {abs(violations[name]):.3g}" for name in evaluation.missed("train")]
     return f"missed {', '.join(missed)}; try more epochs or a wider bound"
 
 

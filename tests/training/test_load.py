@@ -44,8 +44,11 @@ def test_a_run_is_evaluated_from_its_folder_as_its_solution_is(solution: lv.Solu
 
 def test_an_unfinished_run_is_loaded_as_stopped(tmp_path: Path) -> None:
     with stopped_after(7):
-        stopped = run(tmp_path / "run")
+        stopped = run(tmp_path / "run", batch_size=200)
+    state = torch.get_rng_state()
     loaded = lv.load(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert loaded.batch_size == stopped.batch_size == 200
     assert (loaded.status, loaded.step) == (lv.Status.STOPPED, 7)
     assert (loaded.evaluation, loaded.residuals) == (None, None)
     assert loaded.multipliers == stopped.multipliers

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lagvae.data.dataset import Data
 from lagvae.errors import ShapeError, expected
 from lagvae.model.draw import Draw
 from lagvae.model.gaussian import LOG_STD_RANGE, DiagonalGaussian
@@ -119,6 +120,12 @@ class VAE(nn.Module):
                 )
         finally:
             self.train(was_training)
+
+    def check_data(self, data: Data) -> None:
+        """Raises ShapeError or DataError unless the networks fit the examples and p(x|z) can score them."""
+        self.check_shapes(data.train.event_shape)
+        for part, examples in (("train", data.train), ("test", data.test)):
+            self.likelihood.check(examples, name=f"{data.name or 'the data'} ({part})")
 
     @property
     def device(self) -> torch.device:

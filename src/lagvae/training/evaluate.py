@@ -48,9 +48,7 @@ def evaluate(
     if data is None:
         raise DataError(expected("data to evaluate on", got="none", fix="evaluate(solution, data)"))
     opened = open_data(data, folder=data_folder, progress=progress)
-    solution.model.check_shapes(opened.train.event_shape)
-    for part, examples in (("train", opened.train), ("test", opened.test)):
-        solution.model.likelihood.check(examples, name=f"{opened.name or 'the data'} ({part})")
+    solution.model.check_data(opened)
     with evaluation_progress(len(opened.train) + len(opened.test), show=progress) as advance:
         return evaluate_model(
             solution.model, solution.problem, opened, batch_size=solution.batch_size, seed=seed, advance=advance

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lagvae.data.dataset import Data, Source, open_data
+from lagvae.data.dataset import Source, open_data
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.duality.rules import DualRuleFactory, build_rule
 from lagvae.errors import ProblemError, SettingError, expected
@@ -89,30 +90,28 @@ def fit(
     opened = open_data(data, folder=data_folder, progress=progress)
     device = pick_device(settings.execution.device)
     streams = Streams(settings.execution.seed, device)
-    session_model = model or _build_model(opened, settings, streams)
-    session_model.check_shapes(opened.train.event_shape)
-    for part, examples in (("train", opened.train), ("test", opened.test)):
-        session_model.likelihood.check(examples, name=f"{opened.name or 'the data'} ({part})")
-    batch_size = min(settings.primal.batch_size, len(opened.train))
-    problem.warn_of_floors(latent_dim=session_model.latent_dim, batch_size=batch_size)
+    given = {"model": model is not None, "optimizer": callable(optimizer), "dual": callable(dual)}
+    custom = [name for name, is_given in given.items() if is_given]
+    if model is None:
+        model = mlp_vae(opened.train.event_shape, generator=streams.initial_weights, **asdict(settings.network))
+    model.check_data(opened)
 
-    session_model.to(device).train()
-    make_optimizer = optimizer if callable(optimizer) else None
+    model.to(device).train()
     rule = dual(problem) if callable(dual) else build_rule(problem, settings.dual)
     rule.to(device)
     session = Session(
-        model=session_model,
+        model=model,
         lagrangian=Lagrangian(problem, device),
         rule=rule,
-        optimizer=build_optimizer(session_model.parameters(), settings.primal, make_optimizer),
+        optimizer=build_optimizer(model.parameters(), settings.primal, optimizer if callable(optimizer) else None),
         examples=opened.train.to(device),
         streams=streams,
         settings=settings.primal,
         dtype=pick_dtype(settings.execution.precision, device),
     )
+    problem.warn_of_floors(latent_dim=model.latent_dim, batch_size=session.batch_size)
     log = RunLog(folder, terms=len(session.lagrangian.terms))
     if folder is not None:
-        custom = [n for n, v in (("model", model), ("optimizer", make_optimizer), ("dual", callable(dual))) if v]
         config = make_config(
             problem, opened.name, opened.fingerprint(), settings, event_shape=opened.train.event_shape, custom=custom
         )
@@ -127,14 +126,3 @@ def fit(
     keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
     return conclude(session, log, opened, settings, status, message, progress=progress)
-
-
-def _build_model(data: Data, settings: Settings, streams: Streams) -> VAE:
-    network = settings.network
-    return mlp_vae(
-        data.train.event_shape,
-        latent_dim=network.latent_dim,
-        hidden=network.hidden,
-        activation=network.activation,
-        generator=streams.initial_weights,
-    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from lagvae.duality.residuals import Residuals
 from lagvae.errors import CheckpointError, expected
@@ -11,6 +14,7 @@ from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.vae import VAE, mlp_vae
 from lagvae.problem.problem import Problem
+from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.folder import RunFolder, settings_of
 from lagvae.training.solution import Solution, Status
@@ -36,10 +40,8 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
             raise CheckpointError(
                 expected(f"the model that {run} was trained with", got="none", fix="lv.load(run, model=my_vae)")
             )
-        network = settings.network
-        model = mlp_vae(
-            config["event_shape"], latent_dim=network.latent_dim, hidden=network.hidden, activation=network.activation
-        )
+        # A generator of its own: the weights are replaced, and torch's global random state is not ours to move.
+        model = mlp_vae(config["event_shape"], generator=torch.Generator(), **asdict(settings.network))
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     try:
         model.load_state_dict(weights)
@@ -49,7 +51,7 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
         ) from error
     problem = Problem.parse(config["problem"])
     history = folder.read_metrics()
-    content = folder.read_evaluation() or _unfinished(problem, state, history)
+    content = folder.read_evaluation() or _unfinished(settings, state, history)
     evaluation = _read_evaluation(problem, content)
     last = history[-1]["constraints"] if history else {}
     logged = {name: last.get(name, {}).get("violation", float("nan")) for name in problem.names}
@@ -72,12 +74,12 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
     )
 
 
-def _unfinished(problem: Problem, state: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:
+def _unfinished(settings: Settings, state: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "status": "stopped",
         "message": f"not finished: at step {state['step']}",
         "weights": history[-1]["weights"] if history else {},
-        "batch_size": state.get("batch_size", 250),
+        "batch_size": settings.primal.batch_size,
     }
 
 

@@ -92,7 +92,7 @@ __all__ = [
     "rate",
     "term",
     "vae",
-]  # fmt: skip
+]
 
 if TYPE_CHECKING:
     from lagvae.data.dataset import Data, open_data

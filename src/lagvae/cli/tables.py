@@ -9,7 +9,7 @@ from rich.table import Table
 
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
-from lagvae.training.progress import format_value
+from lagvae.training.progress import format_value, format_violation
 from lagvae.training.solution import Solution, Status
 
 _COLOURS = {Status.FEASIBLE: "green", Status.INFEASIBLE: "red", Status.DIVERGED: "red", Status.STOPPED: "yellow"}
@@ -75,10 +75,8 @@ def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
     for name, constraint in solution.problem.constraints.items():
         cells = []
         for part in evaluation.estimates:
-            violation = evaluation.violations(part)[name]
             is_met = name not in evaluation.missed(part)
-            sign = "+" if violation > 0 else ""
-            cells.append(f"[{'green' if is_met else 'red'}]{sign}{format_value(violation)}[/]")
+            cells.append(format_violation(evaluation.violations(part)[name], is_met=is_met))
         table.add_row(str(constraint), *cells, f"{solution.multipliers[name]:.4g}")
     return table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,10 +111,10 @@ def evaluate_model(
     estimates = {}
     for part, examples in parts.items():
         streams = Streams(derive_seed(seed, "evaluation", part), model.device)
-        samples = _measure(model, examples, list(quantities.values()), batch_size, streams, advance or (lambda _: None))
+        samples = _measure(model, examples, quantities.values(), batch_size, streams, advance or (lambda _: None))
         estimates[part] = {
-            name: _estimate(quantity, sample, len(examples), min(batch_size, len(examples)))
-            for (name, quantity), sample in zip(quantities.items(), samples, strict=True)
+            name: _estimate(quantity, samples[quantity], len(examples), min(batch_size, len(examples)))
+            for name, quantity in quantities.items()
         }
     model.train(was_training)
     return Evaluation(problem, estimates)
@@ -149,42 +149,41 @@ def _is_per_example(quantity: WeightedSum) -> bool:
 def _measure(
     model: VAE,
     examples: Examples,
-    quantities: list[WeightedSum],
+    quantities: Iterable[WeightedSum],
     batch_size: int,
     streams: Streams,
     advance: Advance,
-) -> list[Tensor]:
-    """Returns, for each quantity, its values per example, or per whole batch where it is none of an example's."""
+) -> dict[WeightedSum, Tensor]:
+    """Returns, for each quantity, its values per example, or per whole batch where it is none of an example's.
+
+    A quantity that is asked for under several names is measured once.
+    """
     size = min(batch_size, len(examples))
     # A few whole batches say little about their own spread: then the examples are visited again in other orders.
     passes = math.ceil(LEAST_BATCHES / (len(examples) // size))
-    samples: list[list[Tensor]] = [[] for _ in quantities]
+    samples: dict[WeightedSum, list[Tensor]] = {quantity: [] for quantity in quantities}
     for visit in range(passes):
         # In random order: neighbours in a file are often alike (one writer's digits), and an mmd sees it.
         for index in streams.data_order(visit, len(examples)).split(size):
             raw = examples.gather(index).to(model.device)
             draw = model.draw(model.likelihood.prepare(raw, streams.binarisation), streams)
-            for quantity, collected in zip(quantities, samples, strict=True):
-                if not _is_per_example(quantity):
-                    if len(index) == size:
-                        collected.append(_sum(quantity, draw).reshape(1).cpu())
-                elif visit == 0:
-                    collected.append(_sum_per_example(quantity, draw).cpu())
+            for quantity, collected in samples.items():
+                is_wanted = visit == 0 if _is_per_example(quantity) else len(index) == size
+                if is_wanted:
+                    collected.append(_values(quantity, draw).cpu())
             if visit == 0:
                 advance(len(index))
-    return [torch.cat(collected) for collected in samples]
+    return {quantity: torch.cat(collected) for quantity, collected in samples.items()}
 
 
-def _sum(quantity: WeightedSum, draw: Draw) -> Tensor:
-    return torch.stack([weight * term.measure(draw) for term, weight in quantity.items]).sum(0)
-
-
-def _sum_per_example(quantity: WeightedSum, draw: Draw) -> Tensor:
-    total = torch.zeros_like(draw.z[..., 0])
-    for term, weight in quantity.items:
-        assert isinstance(term, PerExampleTerm)
-        total = total + weight * term.per_example(draw)
-    return total
+def _values(quantity: WeightedSum, draw: Draw) -> Tensor:
+    """Returns the sum's value per example, or the one value of the batch."""
+    per_example = _is_per_example(quantity)
+    values = [
+        weight * (term.per_example(draw) if per_example else term.measure(draw).reshape(1))  # type: ignore[attr-defined]
+        for term, weight in quantity.items
+    ]
+    return torch.stack(values).sum(0)
 
 
 def _estimate(quantity: WeightedSum, samples: Tensor, examples: int, batch_size: int) -> Estimate:

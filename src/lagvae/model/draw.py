@@ -38,17 +38,17 @@ class Draw:
 
     @cached_property
     def log_likelihood(self) -> Float[Tensor, "*stack batch"]:
-        """Log p(x|z), summed over the dimensions of x, in nats."""
+        """The log-likelihood log p(x|z), summed over the dimensions of x, in nats."""
         return self.likelihood.log_prob(self.parameters, self.x)
 
     @cached_property
     def log_posterior(self) -> Float[Tensor, "*stack batch"]:
-        """Log q(z|x), in nats."""
+        """The log-density log q(z|x), in nats."""
         return self.posterior.log_prob(self.z)
 
     @cached_property
     def log_prior(self) -> Float[Tensor, "*stack batch"]:
-        """Log p(z), in nats."""
+        """The log-density log p(z), in nats."""
         return standard_normal_log_prob(self.z)
 
     @cached_property

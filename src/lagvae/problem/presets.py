@@ -13,12 +13,12 @@ from lagvae.terms.mmd import mmd
 
 
 def vae() -> Problem:
-    """Min D + R: the variational autoencoder. Source: [Kingma2014], equation 3."""
+    """The variational autoencoder, min D + R. Source: [Kingma2014], equation 3."""
     return Problem(Minimize(distortion + rate))
 
 
 def beta_vae(beta: float) -> Problem:
-    """Min D + βR. Source: [Higgins2017], equation 4."""
+    """β-VAE, min D + βR. Source: [Higgins2017], equation 4."""
     return Problem(Minimize(distortion + beta * rate))
 
 
@@ -54,12 +54,12 @@ def lag_vae(mi: float, e1: float, e2: float, *, estimator: RateEstimator = "anal
 
 
 def geco(kappa: float) -> Problem:
-    """Min R subject to D ≤ κ. Source: [Rezende2018]."""
+    """GECO, min R subject to D ≤ κ. Source: [Rezende2018]."""
     return Problem(Minimize(rate), [distortion <= kappa])
 
 
 def mdr(minimum_rate: float) -> Problem:
-    """Min D + R subject to R ≥ r: minimum desired rate. Source: [Pelsmaeker2020]."""
+    """Minimum desired rate, min D + R subject to R ≥ r. Source: [Pelsmaeker2020]."""
     return Problem(Minimize(neg_elbo), [rate >= minimum_rate])
 
 

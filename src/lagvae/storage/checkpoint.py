@@ -51,12 +51,10 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
             shutil.rmtree(final)
         temporary.rename(final)
         sync_folder(folder)
-    except CheckpointError:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise cannot_write(final, error if isinstance(error, OSError) else OSError(str(error))) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
     for older in list_checkpoints(folder)[:-KEPT]:
         shutil.rmtree(older, ignore_errors=True)
     return final

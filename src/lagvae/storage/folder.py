@@ -1,10 +1,12 @@
 """A run's folder: plain files, no pickle.
 
-config.yaml      what was asked for; repeats the run
-metrics.jsonl    one line per log step
-checkpoints/     the last two
-tensorboard/     the same metrics for TensorBoard
-evaluation.json  what came out
+    config.yaml      what was asked for; repeats the run
+    metrics.jsonl    one line per log step
+    checkpoints/     the last two
+    tensorboard/     the same metrics for TensorBoard
+    evaluation.json  what came out
+
+A run that was killed goes on from the newest checkpoint that is whole.
 """
 
 from __future__ import annotations

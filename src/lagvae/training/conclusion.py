@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lagvae.data.dataset import Data
 from lagvae.duality.residuals import kkt_residuals
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.training.progress import evaluation_progress
-from lagvae.training.record import effective_weights
+from lagvae.training.record import Record, effective_weights, logged_violations
 from lagvae.training.run_log import RunLog
 from lagvae.training.session import Session
 from lagvae.training.solution import Solution, Status
@@ -32,8 +30,7 @@ def conclude(
         log.restore_weights(session)
     multipliers = dict(zip(names, session.rule.multipliers[0].tolist(), strict=True))
     seconds = log.history[-1]["seconds"] if log.history else 0.0
-    last = log.history[-1]["constraints"] if log.history else {}
-    violations = {name: last[name]["violation"] if last else float("nan") for name in names}
+    violations = logged_violations(names, log.history)
     evaluation, residuals = None, None
     if status is None:
         total = len(data.train) + len(data.test)
@@ -49,8 +46,7 @@ def conclude(
         violations = evaluation.violations("train")
         status = Status.FEASIBLE if evaluation.is_feasible("train") else Status.INFEASIBLE
         message = _sentence(problem, evaluation, status)
-        history = [_lagrangian_at(record, problem, multipliers) for record in log.history]
-        residuals = kkt_residuals(problem, multipliers, violations, history)
+        residuals = kkt_residuals(problem, multipliers, violations, _lagrangian_history(session, log.history))
     solution = Solution(
         status=status,
         message=message,
@@ -83,9 +79,9 @@ def _sentence(problem: Problem, evaluation: Evaluation, status: Status) -> str:
     return f"missed {', '.join(missed)}; try more epochs or a wider bound"
 
 
-def _lagrangian_at(record: dict[str, Any], problem: Problem, multipliers: dict[str, float]) -> float:
-    """Returns a record's Lagrangian at the final multipliers, so that only the weights' change shows."""
-    terms = record["terms"]
-    objective = sum(weight * terms[str(term)] for term, weight in problem.objective.surrogate().items())
-    penalties = sum(multipliers[name] * c["violation"] for name, c in record["constraints"].items())
-    return float(objective + penalties)
+def _lagrangian_history(session: Session, history: list[Record]) -> list[float]:
+    """Returns every record's Lagrangian at the final multipliers, so that only the weights' change shows."""
+    lagrangian, multipliers = session.lagrangian, session.rule.multipliers[0]
+    rows = [[record["terms"][str(term)] for term in lagrangian.terms] for record in history]
+    values = multipliers.new_tensor(rows).reshape(len(rows), len(lagrangian.terms))
+    return lagrangian.value(values, multipliers.expand(len(rows), -1)).tolist()

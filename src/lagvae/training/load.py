@@ -17,6 +17,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.folder import RunFolder, settings_of
+from lagvae.training.record import logged_violations
 from lagvae.training.solution import Solution, Status
 
 
@@ -53,15 +54,13 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
     history = folder.read_metrics()
     content = folder.read_evaluation() or _unfinished(settings, state, history)
     evaluation = _read_evaluation(problem, content)
-    last = history[-1]["constraints"] if history else {}
-    logged = {name: last.get(name, {}).get("violation", float("nan")) for name in problem.names}
     return Solution(
         status=Status(content["status"]),
         message=content["message"],
         problem=problem,
         model=model.eval(),
         multipliers=dict(zip(problem.names, tensors["dual/multipliers"][0].tolist(), strict=True)),
-        violations=evaluation.violations("train") if evaluation else logged,
+        violations=evaluation.violations("train") if evaluation else logged_violations(problem.names, history),
         weights=content["weights"],
         evaluation=evaluation,
         residuals=Residuals(**_floats(content["residuals"])) if content.get("residuals") else None,

@@ -159,6 +159,11 @@ def format_value(value: float) -> str:
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2e}"
 
 
+def format_violation(violation: float, *, is_met: bool) -> str:
+    """Writes a violation with its sign, green where the bound is met and red elsewhere."""
+    return f"[{'green' if is_met else 'red'}]{'+' if violation > 0 else ''}{format_value(violation)}[/]"
+
+
 @contextmanager
 def evaluation_progress(total: int, *, show: bool) -> Iterator[Advance | None]:
     """Shows a bar on a terminal while examples are evaluated."""
@@ -181,7 +186,5 @@ def _bound_cells(constraint: Record | None) -> tuple[str, str, str]:
     if constraint is None:
         return "", "", ""
     violation = constraint["violation"]
-    colour = "red" if violation > 0 else "green"
-    sign = "+" if violation > 0 else ""
-    shown = f"[{colour}]{sign}{format_value(violation)}[/]"
+    shown = format_violation(violation, is_met=violation <= 0)
     return format_value(constraint["bound"]), shown, f"{constraint['multiplier']:.4g}"

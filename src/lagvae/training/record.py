@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -60,6 +61,12 @@ def effective_weights(session: Session) -> dict[str, float]:
     """Returns term → its weight in the Lagrangian at the current multipliers."""
     weights = session.lagrangian.weights(session.rule.multipliers)[0].tolist()
     return {str(term): weight for term, weight in zip(session.lagrangian.terms, weights, strict=True)}
+
+
+def logged_violations(names: Sequence[str], history: list[Record]) -> dict[str, float]:
+    """Returns name → violation in the last record; NaN where there is none yet."""
+    last = history[-1]["constraints"] if history else {}
+    return {name: last[name]["violation"] if last else math.nan for name in names}
 
 
 def find_non_finite(session: Session, values: Float[Tensor, "steps terms"]) -> str | None:

@@ -240,33 +240,61 @@ def v_statistic_floor(batch: int, latent: int) -> float:
 
 
 @dataclass(frozen=True)
-class Projection:
-    """min ‖x - a‖² subject to G x ≤ h and A x = b, by an independent solver.
+class QuadraticProgram:
+    """min ½ xᵀQx + cᵀx subject to A x ≤ b and E x = d.
 
-    At the solution 2 (x* - a) + Gᵀ λ* + Aᵀ ν* = 0.
+    At the solution Q x* + c + Aᵀ λ* + Eᵀ ν* = 0.
     """
 
-    target: Array
-    inequalities: tuple[tuple[Array, float], ...] = ()
-    equalities: tuple[tuple[Array, float], ...] = ()
+    Q: Array
+    c: Array
+    A: Array
+    b: Array
+    E: Array
+    d: Array
+
+    @staticmethod
+    def projection(
+        target: Array,
+        inequalities: tuple[tuple[Array, float], ...] = (),
+        equalities: tuple[tuple[Array, float], ...] = (),
+    ) -> QuadraticProgram:
+        """min ‖x - target‖² (its constant dropped) subject to pairs (normal, bound)."""
+        size = len(target)
+        A, b, E, d = (
+            np.array([pair[part] for pair in pairs]).reshape(len(pairs), *shape)
+            for pairs in (inequalities, equalities)
+            for part, shape in ((0, (size,)), (1, ()))
+        )
+        return QuadraticProgram(Q=2 * np.eye(size), c=-2 * target, A=A, b=b, E=E, d=d)
+
+    @staticmethod
+    def with_multipliers(below: Array, equal: Array, *, variables: int, seed: int) -> QuadraticProgram:
+        """A random program with these multipliers at its solution; where one of ``below`` is 0, there is slack."""
+        rng = np.random.default_rng(seed)
+        basis, turned = (np.linalg.qr(rng.normal(size=(variables, variables)))[0] for _ in range(2))
+        Q = basis * rng.uniform(1, 3, variables) @ basis.T
+        # Normals far from parallel: first-order methods take as long as the angles are small.
+        skewed = turned + rng.uniform(-0.25, 0.25, turned.shape)
+        A, E = np.split(skewed[: len(below) + len(equal)], [len(below)])
+        x = rng.normal(size=variables)
+        slack = np.where(below == 0, rng.uniform(0.2, 1, len(below)), 0.0)
+        return QuadraticProgram(Q=Q, c=-(Q @ x + A.T @ below + E.T @ equal), A=A, b=A @ x + slack, E=E, d=E @ x)
 
     def solve(self) -> tuple[Array, list[float], list[float]]:
-        """Returns x*, λ* ≥ 0 of the inequalities, and ν* of the equalities."""
+        """Returns x*, λ* ≥ 0 of the inequalities, and ν* of the equalities, by an independent solver."""
         import cvxpy
 
-        x = cvxpy.Variable(len(self.target))
-        below = [normal @ x <= bound for normal, bound in self.inequalities]
-        equal = [normal @ x == bound for normal, bound in self.equalities]
-        objective = cvxpy.Minimize(cvxpy.sum_squares(x - self.target))
+        x = cvxpy.Variable(len(self.c))
+        below = [normal @ x <= bound for normal, bound in zip(self.A, self.b, strict=True)]
+        equal = [normal @ x == bound for normal, bound in zip(self.E, self.d, strict=True)]
+        objective = cvxpy.Minimize(0.5 * cvxpy.quad_form(x, self.Q) + self.c @ x)
         cvxpy.Problem(objective, below + equal).solve(solver=cvxpy.CLARABEL)
         return x.value, [float(c.dual_value) for c in below], [float(c.dual_value) for c in equal]
 
     def stationarity(self, x: Array, below: list[float], equal: list[float]) -> float:
         """Returns the largest component of the Lagrangian's gradient, 0 at the solution."""
-        gradient = 2 * (x - self.target)
-        normals = [normal for normal, _ in (*self.inequalities, *self.equalities)]
-        for multiplier, normal in zip([*below, *equal], normals, strict=True):
-            gradient = gradient + multiplier * normal
+        gradient = self.Q @ x + self.c + self.A.T @ np.array(below) + self.E.T @ np.array(equal)
         return float(abs(gradient).max())
 
 

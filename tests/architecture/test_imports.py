@@ -15,6 +15,7 @@ ROOMS = (  # bottom to top
     "errors",
     "streams",
     "settings",
+    "optimizers",
     "storage",
     "data",
     "model",

@@ -17,6 +17,14 @@ def test_two_steps_by_hand() -> None:
     torch.testing.assert_close(rule.multipliers, torch.tensor([[0.4, -0.1]]))
 
 
+def test_a_divergence_counts_in_natural_units() -> None:
+    rule = GradientAscent(Problem.parse("min neg_elbo s.t. mmd <= 5e-4"), learning_rate=0.1)
+    rule.update(torch.tensor([[3e-4]]), progress=0.1)  # 0.1 · 3e-4 / (1e-4)²
+    torch.testing.assert_close(rule.multipliers, torch.tensor([[3000.0]]))
+    rule.update(torch.tensor([[-4e-4]]), progress=0.2)  # max(0, 3000 - 4000)
+    torch.testing.assert_close(rule.multipliers, torch.tensor([[0.0]]))
+
+
 def test_starts_where_it_is_told() -> None:
     start = torch.tensor([2.0, -1.0])
     rule = GradientAscent(PROBLEM, start, models=3)

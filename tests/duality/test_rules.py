@@ -8,25 +8,39 @@ from functools import partial
 import pytest
 import torch
 
+from lagvae.duality.augmented_lagrangian import AugmentedLagrangian
+from lagvae.duality.geco import Geco
 from lagvae.duality.gradient import GradientAscent
 from lagvae.duality.log_pi import LogPI
+from lagvae.duality.nupi import NuPI
+from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
 from lagvae.duality.rules import RULES, build_rule
 from lagvae.duality.start import start_multipliers
 from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.errors import SettingError
+from lagvae.optimizers import named_optimizers
 from lagvae.problem.presets import lag_vae, vae
 from lagvae.problem.problem import Problem
 from lagvae.settings import DualSettings
 
 PROBLEM = Problem.parse("max mi s.t. neg_elbo <= 86, mmd <= 5e-4, rate == 20")
-START = torch.tensor([1.0, 100.0, 0.2])
-BUILDERS: list[Callable[..., DualRule]] = [
-    partial(LogPI, PROBLEM, START, hold=0.1),
-    partial(GradientAscent, PROBLEM, START),
-    partial(Zhao2018, PROBLEM, START, learning_rate=0.05),
-]
-every_rule = pytest.mark.parametrize("build", BUILDERS, ids=["log_pi", "gradient", "zhao2018"])
+START = torch.tensor([1.0, 100.0, 0.05])
+BUILDERS: dict[str, Callable[..., DualRule]] = {
+    "log_pi": partial(LogPI, hold=0.1),
+    "gradient": GradientAscent,
+    "geco": partial(Geco, learning_rate=0.05),
+    "nupi": NuPI,
+    "nupi from zero": partial(NuPI, smoothing=-0.5, from_zero=True),
+    "augmented_lagrangian": AugmentedLagrangian,
+    "zhao2018": partial(Zhao2018, learning_rate=0.05),
+    **{name: partial(OptimizerAscent, optimizer=kind) for name, kind in named_optimizers().items()},
+}
+every_rule = pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+
+
+def test_every_name_is_held_to_these_promises() -> None:
+    assert BUILDERS.keys() >= {*RULES, *named_optimizers()}
 
 
 def violations(steps: int, models: int, *, seed: int) -> torch.Tensor:
@@ -43,8 +57,8 @@ def run(rule: DualRule, seen: torch.Tensor, *, first: int = 0) -> torch.Tensor:
 @every_rule
 def test_models_are_independent(build: Callable[..., DualRule]) -> None:
     seen = violations(40, 2, seed=1)
-    together = run(build(models=2), seen)
-    alone = [run(build(), seen[:, [model]]) for model in range(2)]
+    together = run(build(PROBLEM, START, models=2), seen)
+    alone = [run(build(PROBLEM, START), seen[:, [model]]) for model in range(2)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=0)
     assert not torch.equal(together[0], together[1])
 
@@ -52,12 +66,12 @@ def test_models_are_independent(build: Callable[..., DualRule]) -> None:
 @every_rule
 def test_state_continues_to_the_same_bits(build: Callable[..., DualRule]) -> None:
     seen = violations(40, 2, seed=2)
-    whole = run(build(models=2), seen)
-    first = build(models=2)
+    whole = run(build(PROBLEM, START, models=2), seen)
+    first = build(PROBLEM, START, models=2)
     run(first, seen[:25])
     state = first.state_dict()
     run(first, seen[25:], first=25)  # what is saved does not change with the rule
-    second = build(models=2)
+    second = build(PROBLEM, START, models=2)
     second.load_state_dict(state)
     assert torch.equal(run(second, seen[25:], first=25), whole)
 
@@ -65,19 +79,68 @@ def test_state_continues_to_the_same_bits(build: Callable[..., DualRule]) -> Non
 @every_rule
 def test_state_is_needed_to_continue(build: Callable[..., DualRule]) -> None:
     seen = violations(40, 2, seed=3)
-    assert not torch.equal(run(build(models=2), seen[25:], first=25), run(build(models=2), seen))
+    assert not torch.equal(
+        run(build(PROBLEM, START, models=2), seen[25:], first=25), run(build(PROBLEM, START, models=2), seen)
+    )
+
+
+@every_rule
+def test_moving_on_the_way_changes_nothing(build: Callable[..., DualRule]) -> None:
+    seen = violations(40, 2, seed=5)
+    whole = run(build(PROBLEM, START, models=2), seen)
+    moved = build(PROBLEM, START, models=2)
+    run(moved, seen[:25])
+    moved.to("cpu")
+    assert torch.equal(run(moved, seen[25:], first=25), whole)
 
 
 @every_rule
 def test_inequalities_stay_nonnegative_where_equalities_may_not(build: Callable[..., DualRule]) -> None:
-    rule = build()
-    final = run(rule, -violations(400, 1, seed=4).abs())
+    final = run(build(PROBLEM, START), -violations(400, 1, seed=4).abs())
     assert (final[0, :2] >= 0).all()
-    assert final[0, 2] < 0
+    keeps_its_sign = build is BUILDERS["geco"]
+    assert (final[0, 2] > 0) == keeps_its_sign
 
 
-@pytest.mark.parametrize("rule", [LogPI(vae(), torch.zeros(0)), GradientAscent(vae()), Zhao2018(vae())])
-def test_a_problem_without_constraints_is_no_trouble(rule: DualRule) -> None:
+@every_rule
+def test_multipliers_follow_the_sign_of_the_violation(build: Callable[..., DualRule]) -> None:
+    once = torch.tensor([[1e-3, 1e-7, 1e-3]])
+    for direction in (1, -1):
+        final = run(build(PROBLEM, START), (direction * once).expand(20, 1, 3))
+        assert (direction * (final - START) > 0).all()
+
+
+@every_rule
+def test_what_weighs_the_loss_is_no_multiplier_below_zero(build: Callable[..., DualRule]) -> None:
+    rule = build(PROBLEM, START, models=2)
+    before = rule.multipliers.clone()
+    seen = torch.tensor([[-1e3, -1e3, -1e3], [1.0, 1e-4, 1.0]])
+    weights = rule.primal_multipliers(seen)
+    assert weights.shape == (2, 3)
+    assert (weights[:, :2] >= 0).all()
+    assert torch.equal(rule.multipliers, before)
+    if not isinstance(rule, AugmentedLagrangian):
+        assert torch.equal(weights, before)
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS.keys() - {"log_pi"}))  # which counts in shares of the bound
+def test_a_bound_in_nats_and_one_in_mmd_move_alike_in_natural_units(name: str) -> None:
+    problem = Problem.parse("min distortion s.t. rate <= 20, mmd <= 5e-4")
+    rule = BUILDERS[name](problem, torch.tensor([0.3, 0.3e4]))
+    for natural in 3 * violations(30, 1, seed=6)[:, :, :1]:
+        seen = natural * torch.tensor([1.0, 1e-4])
+        nats, mmd = rule.primal_multipliers(seen)[0] * rule.units
+        assert float(nats) == pytest.approx(float(mmd), rel=1e-4, abs=1e-6)
+        rule.update(seen, progress=0.5)
+        nats, mmd = rule.multipliers[0] * rule.units
+        assert float(nats) == pytest.approx(float(mmd), rel=1e-4, abs=1e-6)
+    assert float(nats) != pytest.approx(0.3)
+
+
+@every_rule
+def test_a_problem_without_constraints_is_no_trouble(build: Callable[..., DualRule]) -> None:
+    rule = build(vae(), torch.zeros(0))
+    assert rule.primal_multipliers(torch.zeros(1, 0)).shape == (1, 0)
     rule.update(torch.zeros(1, 0), progress=0.5)
     assert rule.multipliers.shape == (1, 0)
 
@@ -92,6 +155,23 @@ def test_learning_rate_reaches_the_rule() -> None:
     rule = build_rule(PROBLEM, DualSettings(dual="gradient", dual_learning_rate=0.5))
     assert rule.learning_rate == 0.5  # type: ignore[attr-defined]
     assert build_rule(PROBLEM, DualSettings(dual="zhao2018")).learning_rate == 1e-4  # type: ignore[attr-defined]
+
+
+def test_names_of_torch_optim_are_rules() -> None:
+    for name, kind in named_optimizers().items():
+        rule = build_rule(PROBLEM, DualSettings(dual=name, dual_learning_rate=0.3))
+        assert isinstance(rule, OptimizerAscent)
+        assert type(rule.optimizer) is kind
+        assert rule.optimizer.param_groups[0]["lr"] == 0.3
+    own = build_rule(PROBLEM, DualSettings(dual="rmsprop"))
+    assert own.optimizer.defaults["lr"] == 1e-2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["adm", "?"])
+def test_the_answer_to_an_unknown_name_lists_every_name(name: str) -> None:
+    with pytest.raises(SettingError) as complaint:
+        build_rule(PROBLEM, DualSettings(dual=name))
+    assert str(complaint.value).split("one of ")[1].split(", ") == sorted([*RULES, *named_optimizers()])
 
 
 @pytest.mark.parametrize(
@@ -136,9 +216,9 @@ def test_divergences_start_at_a_hundredth_of_a_nat_per_unit() -> None:
     assert float(start_multipliers(lag_vae(1.0, 86.0, 5.0))[1]) == pytest.approx(100.0)
 
 
-@pytest.mark.parametrize("name", sorted(RULES))
-def test_moving_a_rule_moves_every_tensor(name: str) -> None:
-    rule = build_rule(lag_vae(1.0, 86.0, 5.0), DualSettings(dual=name))
+@every_rule
+def test_moving_a_rule_moves_every_tensor(build: Callable[..., DualRule]) -> None:
+    rule = build(PROBLEM, START)
     rule.to("meta")
     held = [value for value in vars(rule).values() if isinstance(value, torch.Tensor)]
     assert len(held) >= 4

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lagvae.duality.rule import DualRule
+from lagvae.duality.ascent import Ascent
 from lagvae.problem.problem import Problem
 
 
-class GradientAscent(DualRule):
-    """λ ← max(0, λ + learning_rate · violation); equalities are not clipped.
+class GradientAscent(Ascent):
+    """μ ← max(0, μ + learning_rate v); equalities are not clipped.
+
+    μ = λ · unit is the multiplier and v = violation / unit the violation in natural units.
 
     Source: [Arrow1958].
     """
@@ -24,12 +25,9 @@ class GradientAscent(DualRule):
         learning_rate: float = 1e-2,
         models: int = 1,
     ) -> None:
-        if start is None:
-            start = torch.zeros(len(problem.subject_to))
         super().__init__(problem, start, models=models)
         self.learning_rate = learning_rate
-        self.low = torch.where(self.is_equality, -torch.inf, 0.0)
 
     def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
         """Takes one projected step upwards."""
-        self.multipliers.add_(self.learning_rate * violations).clamp_(min=self.low)
+        self.climb(self.learning_rate * self.gradient(violations))

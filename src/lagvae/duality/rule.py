@@ -15,8 +15,8 @@ from lagvae.problem.problem import Problem
 class DualRule(ABC):
     """Ascent of L(θ, λ) in λ, one row of multipliers per model.
 
-    ``update`` sees the violations of the batch that the weights have just been moved on. Rules
-    work in place, on the device, and never wait for it.
+    A step asks for ``primal_multipliers``, moves the weights, and then calls ``update`` with the
+    violations of the same batch. Rules work in place, on the device, and never wait for it.
 
     Args:
         problem: Whose constraints the multipliers belong to, in its order.
@@ -45,6 +45,16 @@ class DualRule(ABC):
         self.units = torch.tensor([c.unit for c in constraints])
         self.scales = torch.tensor([max(abs(c.bound), c.unit) for c in constraints])
         self.multipliers = start.expand(models, -1).clone()
+
+    def primal_multipliers(
+        self, violations: Float[Tensor, "models constraints"]
+    ) -> Float[Tensor, "models constraints"]:
+        """Returns the multipliers that weigh this batch's loss: λ, unless a rule says otherwise.
+
+        Args:
+            violations: Of this step's batch, detached: the multipliers are constants of the descent.
+        """
+        return self.multipliers
 
     @abstractmethod
     def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from lagvae.duality.augmented_lagrangian import AugmentedLagrangian
+from lagvae.duality.geco import Geco
 from lagvae.duality.gradient import GradientAscent
 from lagvae.duality.log_pi import LogPI
+from lagvae.duality.nupi import NuPI
+from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
 from lagvae.duality.start import start_multipliers
 from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.errors import SettingError, expected, nearest
+from lagvae.optimizers import named_optimizers
 from lagvae.problem.problem import Problem
 from lagvae.settings import DualSettings
 
 DualRuleFactory = Callable[[Problem], DualRule]
 """Builds the rule for a problem: ``functools.partial(Zhao2018, learning_rate=1e-3)``, say."""
 
-RULES: dict[str, type[DualRule]] = {"log_pi": LogPI, "gradient": GradientAscent, "zhao2018": Zhao2018}
+RULES: dict[str, type[DualRule]] = {
+    "log_pi": LogPI,
+    "gradient": GradientAscent,
+    "geco": Geco,
+    "nupi": NuPI,
+    "augmented_lagrangian": AugmentedLagrangian,
+    "zhao2018": Zhao2018,
+}
+"""The rules with names of their own; torch.optim's names are those of :class:`OptimizerAscent`."""
 
 
 def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
@@ -26,15 +40,20 @@ def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
     Raises:
         SettingError: There is no such rule, or it has no learning rate to set.
     """
-    if settings.dual not in RULES:
-        raise SettingError(expected("a dual rule", got=f"'{settings.dual}'", fix=nearest(settings.dual, RULES)))
-    if settings.dual == "log_pi":
-        if settings.dual_learning_rate is not None:
-            raise SettingError(
-                expected("no dual_learning_rate for log_pi", got=settings.dual_learning_rate, fix="--dual gradient")
-            )
+    name, learning_rate = settings.dual, settings.dual_learning_rate
+    optimizers = named_optimizers()
+    if name == "log_pi":
+        if learning_rate is not None:
+            raise SettingError(expected("no dual_learning_rate for log_pi", got=learning_rate, fix="--dual gradient"))
         return LogPI(problem, start_multipliers(problem))
-    options: dict[str, Any] = {}
-    if settings.dual_learning_rate is not None:
-        options["learning_rate"] = settings.dual_learning_rate
-    return RULES[settings.dual](problem, **options)
+    if name in RULES:
+        options: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
+        return RULES[name](problem, **options)
+    if name in optimizers:
+        options = {} if learning_rate is None else {"lr": learning_rate}
+        return OptimizerAscent(problem, optimizer=functools.partial(optimizers[name], **options))
+    known = sorted([*RULES, *optimizers])
+    every = "one of " + ", ".join(known)
+    close = nearest(name, known)
+    fix = every if close == every else f"{close}, or {every}"
+    raise SettingError(expected("a dual rule", got=f"'{name}'", fix=fix))

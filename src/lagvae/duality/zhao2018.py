@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lagvae.duality.rule import DualRule
+from lagvae.duality.ascent import Ascent
 from lagvae.problem.problem import Problem
 
 
-class Zhao2018(DualRule):
+class Zhao2018(Ascent):
     """RMSProp ascent with clipping, in the original's units (1 nat, 1e-4 of MMD²).
 
         s ← decay s + (1 - decay) v²,   λ ← clip(λ + learning_rate v / √(s + ε), low, high)
@@ -35,16 +35,12 @@ class Zhao2018(DualRule):
         clip: tuple[float, float] = (0.001, 100.0),
         models: int = 1,
     ) -> None:
-        units = torch.tensor([c.unit for c in problem.subject_to])
-        super().__init__(problem, 1.0 / units if start is None else start, models=models)
+        super().__init__(problem, start, natural_start=1.0, clip=clip, models=models)
         self.learning_rate, self.decay, self.epsilon = learning_rate, decay, epsilon
-        self.high = clip[1] / self.units
-        self.low = torch.where(self.is_equality, -self.high, clip[0] / self.units)
         self.mean_square = torch.ones_like(self.multipliers)
 
     def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
         """Takes one clipped RMSProp step upwards."""
-        gradient = violations / self.units
+        gradient = self.gradient(violations)
         self.mean_square.mul_(self.decay).addcmul_(gradient, gradient, value=1 - self.decay)
-        step = self.learning_rate * gradient * (self.mean_square + self.epsilon).rsqrt()
-        self.multipliers.add_(step / self.units).clamp_(self.low, self.high)
+        self.climb(self.learning_rate * gradient * (self.mean_square + self.epsilon).rsqrt())

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
 from lagvae.errors import SettingError, expected, nearest
+from lagvae.optimizers import OptimizerFactory, named_optimizers
 from lagvae.settings import PrimalSettings
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-"""Builds an optimiser for the given weights: ``functools.partial(torch.optim.SGD, lr=0.1)``, say."""
 
 
 def build_optimizer(
@@ -27,13 +25,7 @@ def build_optimizer(
     """
     if factory is not None:
         return factory(weights)
-    known = {
-        name.lower(): kind
-        for name, kind in vars(torch.optim).items()
-        if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
-    }
-    for unfit in ("lbfgs", "sparseadam", "muon"):  # a closure, sparse gradients, matrices only
-        known.pop(unfit, None)
+    known = named_optimizers()
     if settings.optimizer not in known:
         fix = nearest(settings.optimizer, known)
         raise SettingError(expected("an optimiser of torch.optim", got=f"'{settings.optimizer}'", fix=fix))

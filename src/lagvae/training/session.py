@@ -63,7 +63,9 @@ class Session:
         with networks_in(self.dtype, self.streams.device):
             draw = self.model.draw(x, self.streams)
         values = self.lagrangian.measure(draw)
-        weights = self.lagrangian.weights(self.rule.multipliers)[0]
+        measured = values.detach()
+        violations = self.lagrangian.violations(measured).unsqueeze(0)
+        weights = self.lagrangian.weights(self.rule.primal_multipliers(violations))[0]
         loss = values @ weights
         if self.settings.balance:
             loss = loss / (weights.abs() @ self._units).clamp_min(1e-12)  # all weights may be 0: min 0 s.t. ...
@@ -76,10 +78,8 @@ class Session:
         self.optimizer.step()
 
         self.step += 1
-        values = values.detach()
-        violations = self.lagrangian.violations(values).unsqueeze(0)
         self.rule.update(violations, progress=self.step / self.total_steps)
-        return values
+        return measured
 
     def learning_rate(self) -> float:
         """Returns the learning rate of the last step."""

@@ -37,7 +37,7 @@ def test_the_originals_settings_value_by_value() -> None:
     flat = preset("zhao2018").flat()
     assert {name: flat[name] for name in ORIGINAL} == ORIGINAL
     untouched = {name for name in flat if name not in ORIGINAL}
-    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds"}
+    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds", "probe_epochs"}
     assert flat["epochs"] * (55_000 // flat["batch_size"]) == 1_100_000
 
 
@@ -112,6 +112,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("beta2", 0.999999, 0.999999),
     ("checkpoint_seconds", 0, 0.0),
     ("dual_learning_rate", None, None),
+    ("probe_epochs", None, None),
+    ("probe_epochs", 3, 3),
     ("dual_learning_rate", 0.5, 0.5),
     ("shuffle", False, False),
     ("schedule", "constant", "constant"),
@@ -123,6 +125,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("epochs", -3, "a whole number ≥ 1 as epochs, got -3"),
     ("epochs", 1.5, "a whole number ≥ 1 as epochs, got 1.5"),
     ("epochs", True, "a whole number ≥ 1 as epochs, got True"),
+    ("epochs", None, "a whole number ≥ 1 as epochs, got None"),
+    ("probe_epochs", 0, "a whole number ≥ 1 as probe_epochs, got 0"),
+    ("probe_epochs", 2.5, "a whole number ≥ 1 as probe_epochs, got 2.5"),
     ("batch_size", 1, "a whole number ≥ 2 as batch_size, got 1"),
     ("log_every", 0, "a whole number ≥ 1 as log_every"),
     ("latent_dim", 0, "a whole number ≥ 1 as latent_dim"),

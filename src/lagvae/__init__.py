@@ -28,6 +28,7 @@ _HOMES = {
     "MLPEncoder": "lagvae.model.networks",
     "Maximize": "lagvae.problem.problem",
     "Minimize": "lagvae.problem.problem",
+    "Probe": "lagvae.training.probe",
     "Problem": "lagvae.problem.problem",
     "ProblemError": "lagvae.errors",
     "SettingError": "lagvae.errors",
@@ -37,6 +38,7 @@ _HOMES = {
     "Status": "lagvae.training.solution",
     "Term": "lagvae.terms.term",
     "VAE": "lagvae.model.vae",
+    "best": "lagvae.terms.algebra",
     "beta_vae": "lagvae.problem.presets",
     "distortion": "lagvae.terms.elbo",
     "evaluate": "lagvae.training.evaluate",
@@ -50,6 +52,7 @@ _HOMES = {
     "mutual_information": "lagvae.terms.information",
     "neg_elbo": "lagvae.terms.elbo",
     "open_data": "lagvae.data.dataset",
+    "probe": "lagvae.training.probe",
     "rate": "lagvae.terms.elbo",
     "term": "lagvae.terms.term",
     "vae": "lagvae.problem.presets",
@@ -68,6 +71,7 @@ __all__ = [
     "MLPEncoder",
     "Maximize",
     "Minimize",
+    "Probe",
     "Problem",
     "ProblemError",
     "SettingError",
@@ -76,6 +80,7 @@ __all__ = [
     "SolveError",
     "Status",
     "Term",
+    "best",
     "beta_vae",
     "distortion",
     "evaluate",
@@ -89,6 +94,7 @@ __all__ = [
     "mutual_information",
     "neg_elbo",
     "open_data",
+    "probe",
     "rate",
     "term",
     "vae",
@@ -112,6 +118,7 @@ if TYPE_CHECKING:
     from lagvae.model.vae import VAE
     from lagvae.problem.presets import beta_vae, geco, info_vae, lag_vae, mdr, vae
     from lagvae.problem.problem import Maximize, Minimize, Problem
+    from lagvae.terms.algebra import best
     from lagvae.terms.elbo import distortion, neg_elbo, rate
     from lagvae.terms.information import mutual_information
     from lagvae.terms.mmd import mmd
@@ -119,6 +126,7 @@ if TYPE_CHECKING:
     from lagvae.training.evaluate import evaluate
     from lagvae.training.fit import fit
     from lagvae.training.load import load
+    from lagvae.training.probe import Probe, probe
     from lagvae.training.solution import Solution, Status
 
 

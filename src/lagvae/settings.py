@@ -18,6 +18,9 @@ Activation = Literal["softplus", "gelu", "relu", "silu"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+PROBE_EPOCHS = 5
+"""Epochs of a bare ``lagvae probe``: enough to see the ranges, too few to reach their ends."""
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
@@ -62,9 +65,11 @@ class DualSettings:
     """How the multipliers ascend."""
 
     dual: str = "log_pi"
-    """Dual rule: log_pi, gradient, or zhao2018."""
+    """Dual rule: log_pi, gradient, geco, nupi, augmented_lagrangian, zhao2018, or an optimiser of torch.optim."""
     dual_learning_rate: float | None = None
     """The rule's own step size, where one is given."""
+    probe_epochs: int | None = None
+    """Epochs of the probe that best in a bound refers to; the run's own if none are given."""
 
 
 @dataclass(frozen=True)
@@ -222,14 +227,14 @@ def check_setting(name: str, value: Any) -> Any:
         if not isinstance(value, list | tuple) or not all(_is_count(item, 1) for item in value):
             raise SettingError(expected(f"positive whole numbers as {name}", got=repr(value), fix="1024 1024"))
         return tuple(value)
-    if kind is int:
+    if value is None and kind not in (int, float):
+        return None
+    if kind in (int, int | None):
         least = _LEAST.get(name, 1)
         if not _is_count(value, least):
             fix = f"a whole number ≥ {least}"
             raise SettingError(expected(f"a whole number ≥ {least} as {name}", got=repr(value), fix=fix))
         return int(value)
-    if value is None and kind is not float:
-        return None
     most = _BELOW.get(name, float("inf"))
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not (0 <= value < most) or (value == 0 and name not in _MAY_BE_ZERO):

@@ -81,6 +81,17 @@ CASES: dict[str, tuple[list[str], str]] = {
         r"expected a YAML file at absent\.yaml, got .*No such file",
     ),
     "preset and config": (["train", "--config", "a.yaml", "--preset", "zhao2018"], "expected --preset or a file's"),
+    "equal to best": (problem("max mi s.t. neg_elbo <= 86, rate == best"), "expected a bound above or below"),
+    "best of nothing": (problem("max mi s.t. neg_elbo <= best + mi"), "a number as offset from best at column .*'mi'"),
+    "no probe's epochs": (replaced("--probe-epochs", "0"), "expected a whole number ≥ 1 as probe_epochs, got 0"),
+    "probe of nothing": (["probe"], "expected data, got none; try --data mnist"),
+    "probe of what": (["probe", "--data", "digit"], "'digits'"),
+    "probe with an unknown option": (
+        ["probe", "--latent-dims", "3"],
+        "expected an option of lagvae probe, got --latent-dims; try '--latent-dim'",
+    ),
+    "probe with a rule": (["probe", "--dual", "log_pi"], "expected an option of lagvae probe, got --dual"),
+    "probe without epochs": (["probe", "--data", "digits", "--epochs", "0"], "a whole number ≥ 1 as epochs, got 0"),
     "evaluate nothing": (["evaluate", "run"], r"expected a run at run, got no config\.yaml"),
     "sample nothing": (["sample", "run"], r"expected a run at run, got no config\.yaml"),
     "report nothing": (["report", "run"], r"expected a run at run, got no config\.yaml"),
@@ -246,7 +257,7 @@ def test_version_and_help(lagvae: Command) -> None:
     for words in (["--help"], [], ["-h"]):
         answer = lagvae(*words)
         assert (answer.status, answer.err) == (0, "")
-        for command in ("train", "evaluate", "sample", "report", "data"):
+        for command in ("train", "probe", "evaluate", "sample", "report", "data"):
             assert command in answer.out
     options = lagvae("train", "--help")
     assert options.status == 0

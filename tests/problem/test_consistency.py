@@ -37,6 +37,12 @@ REFUSED = [
     ("min rate s.t. rate == 5, rate <= 6", "expected one bound on each side of a quantity"),
     ("min rate s.t. rate >= 5, rate == 6", "expected one bound on each side of a quantity"),
     ("min rate s.t. rate + distortion <= 5, distortion + rate <= 6", "expected one bound on each side of a quantity"),
+    ("min rate s.t. neg_elbo <= 5, neg_elbo <= best + 4", "one bound on each side .*'neg_elbo <= best + 4'; try one"),
+    ("min rate s.t. rate <= best, rate == 5", "expected one bound on each side of a quantity"),
+    # The same, relative to best.
+    ("min rate s.t. mmd >= best - 1e-4", "got 'mmd >= best - 0.0001', which rewards it; try 'mmd <= best"),
+    ("min rate s.t. mi >= best", "expected an upper bound on mutual_information .*; try 'rate >= best', or"),
+    ("min rate s.t. 0 <= best + 1", "expected a term in each constraint, got '0 <= best + 1'"),
     # Contradictions.
     ("min rate s.t. rate <= -1", "got 'rate <= -1', contradicting what the term can be; try a wider bound"),
     ("min rate s.t. 2*rate <= -1", "contradicting what the term can be"),
@@ -49,6 +55,7 @@ REFUSED = [
         "min rate s.t. distortion == 60, rate >= 30, neg_elbo <= 86",
         "got 'neg_elbo <= 86', contradicting 'distortion == 60' and 'rate >= 30'",
     ),
+    ("min rate s.t. rate <= 5, mmd <= best, rate >= 6", "got 'rate >= 6', contradicting 'rate <= 5'; try"),
     ("min rate s.t. distortion == 90, neg_elbo <= 86", "got 'neg_elbo <= 86', contradicting 'distortion == 90'"),
     ("min rate s.t. distortion == 90, neg_elbo == 86", "got 'neg_elbo == 86', contradicting 'distortion == 90'"),
 ]  # fmt: skip
@@ -75,6 +82,10 @@ ACCEPTED = [
     "min rate s.t. neg_elbo <= -5",
     "min rate s.t. distortion <= -5",
     "min 0 s.t. mmd <= 1e-4, mmd(kernel=imq) <= 1e-2",
+    "min rate s.t. rate <= best - 1000, rate >= 6",
+    "min rate s.t. mmd <= best - 5",
+    "max rate s.t. neg_elbo <= best + 4",
+    "min neg_elbo s.t. rate >= best - 2, rate <= best + 1",
 ]
 
 

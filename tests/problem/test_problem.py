@@ -7,6 +7,7 @@ import pytest
 
 from lagvae.errors import ProblemError, ProblemWarning
 from lagvae.problem.problem import Maximize, Minimize, Problem
+from lagvae.terms.algebra import best
 from lagvae.terms.elbo import distortion, neg_elbo, rate
 from lagvae.terms.information import mutual_information
 from lagvae.terms.mmd import mmd
@@ -131,6 +132,7 @@ def test_bound_under_the_floor_warns_and_names_it(text: str) -> None:
         "min rate s.t. mmd(estimator=unbiased) <= 1e-6",
         "min rate s.t. mmd(prior=closed_form) <= 1.3e-4",
         "min rate s.t. neg_elbo <= 86, rate >= 0",
+        "min rate s.t. mmd <= best",
         "min rate + mmd",
     ],
 )
@@ -166,3 +168,68 @@ def test_other_types_are_refused(build, message: str) -> None:  # type: ignore[n
 
 def test_one_constraint_needs_no_list() -> None:
     assert Problem(Minimize(rate), distortion <= 80) == Problem(Minimize(rate), [distortion <= 80])
+
+
+RELATIVE = "max mi s.t. neg_elbo <= best + 4, mmd <= best + 1e-4, rate <= 40"
+
+
+def test_a_problem_knows_whether_a_bound_is_relative() -> None:
+    problem = Problem(Maximize(mutual_information), [neg_elbo <= best + 4, mmd <= best + 1e-4, rate <= 40])
+    assert problem == Problem.parse(RELATIVE)
+    assert problem.is_relative
+    assert str(problem) == "max mutual_information s.t. neg_elbo <= best + 4, mmd <= best + 0.0001, rate <= 40"
+    assert not Problem.parse("max mi s.t. rate <= 40").is_relative
+    assert not Problem.parse("max mi").is_relative
+
+
+def test_resolving_makes_every_bound_a_number() -> None:
+    resolved = Problem.parse(RELATIVE).resolve({"mmd": 2e-4, "neg_elbo": 100.0})
+    assert resolved == Problem.parse("max mi s.t. neg_elbo <= 104, mmd <= 3e-4, rate <= 40")
+    assert not resolved.is_relative
+    assert resolved.resolve({}) == resolved
+    both = Problem.parse("min neg_elbo s.t. rate >= best - 3, rate <= best + 2")
+    assert str(both.resolve({"rate >=": 20.0, "rate <=": 16.0})) == "min neg_elbo s.t. rate >= 17, rate <= 18"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"neg_elbo": 100.0}, "expected the best value of mmd, got none; try resolve({'mmd': ...})"),
+        ({}, "expected the best value of neg_elbo, got none"),
+        (
+            {"neg_elbo": 100.0, "mdm": 1.0},
+            "expected the name of a constraint relative to best, got 'mdm'; try 'mmd'",
+        ),
+        ({"neg_elbo": 100.0, "rate": 1.0}, "expected the name of a constraint relative to best, got 'rate'; try"),
+        ({"neg_elbo": float("nan"), "mmd": 1.0}, "expected a finite best value of neg_elbo, got nan"),
+    ],
+)
+def test_wrong_best_values_are_refused(values: dict[str, float], message: str) -> None:
+    with pytest.raises(ProblemError, match=re.escape(message)):
+        Problem.parse(RELATIVE).resolve(values)
+
+
+def test_there_is_nothing_to_resolve_in_numbers() -> None:
+    with pytest.raises(ProblemError, match="got 'rate'; try a problem with bounds relative to best"):
+        Problem.parse("min neg_elbo s.t. rate >= 5").resolve({"rate": 5.0})
+
+
+def test_bounds_that_contradict_each_other_once_they_are_numbers() -> None:
+    problem = Problem.parse("min neg_elbo s.t. rate <= 10, rate >= best - 2")
+    assert problem.resolve({"rate >=": 12.0}).is_relative is False
+    with pytest.raises(ProblemError, match="got 'rate >= 11', contradicting 'rate <= 10'; try a wider bound"):
+        problem.resolve({"rate >=": 13.0})
+
+
+def test_relaxing_drops_bounds_relative_or_not() -> None:
+    relaxed = Problem.parse(RELATIVE).relax(neg_elbo=3.0, mmd=1e4, rate=0.5)
+    assert relaxed == Problem.parse(RELATIVE.replace("best + ", "")).relax(neg_elbo=3.0, mmd=1e4, rate=0.5)
+    assert not relaxed.is_relative
+    with pytest.raises(ProblemError, match="expected a multiplier for mmd, got none"):
+        Problem.parse(RELATIVE).relax(neg_elbo=3.0)
+
+
+def test_a_resolved_bound_under_the_floor_warns() -> None:
+    problem = Problem.parse("min rate s.t. mmd <= best").resolve({"mmd": 2.4e-4})
+    with pytest.warns(ProblemWarning, match="above the floor"):
+        problem.warn_of_floors(latent_dim=64, batch_size=250)

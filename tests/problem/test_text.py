@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lagvae.errors import ProblemError
 from lagvae.problem.problem import Maximize, Minimize, Objective, Problem
-from lagvae.terms.algebra import Constraint, WeightedSum
+from lagvae.terms.algebra import Constraint, WeightedSum, best
 from lagvae.terms.elbo import distortion, neg_elbo, rate
 from lagvae.terms.information import mutual_information
 from lagvae.terms.mmd import mmd
@@ -32,7 +32,11 @@ terms: st.SearchStrategy[Term] = st.one_of(
 )
 sums = st.lists(st.tuples(terms, st.just(1.0) | positive | positive.map(lambda w: -w)), max_size=4).map(WeightedSum.of)
 finite_floats = st.floats(allow_nan=False, allow_infinity=False)
-constraints = st.builds(Constraint, sums, st.sampled_from(["<=", "<=", "<=", ">=", "=="]), finite_floats)
+senses = st.sampled_from(["<=", "<=", "<=", ">=", "=="])
+constraints = st.one_of(
+    st.builds(Constraint, sums, senses, finite_floats),
+    st.builds(Constraint, sums, st.sampled_from(["<=", ">="]), finite_floats, st.just(True)),
+)
 
 
 @st.composite
@@ -64,10 +68,12 @@ def test_text_of_every_problem_reads_back(problem: Problem) -> None:
     assert again == problem
     assert str(again) == str(problem)
     assert again.names == problem.names
+    assert again.is_relative == problem.is_relative
 
 
 PIECES = [
     *["max", "min", "minimise", "s.t.", "subject to", "st", "mi", "rate", "mmd", "distortion", "neg_elbo", "rat"],
+    *["best", "best + 4", "<= best"],
     *["kernel", "imq", "bandwidth", "+", "-", "*", "(", ")", "=", "==", "<=", ">=", "≤", "<", ",", "0", "5", "1e-4"],
     *[" ", "\n", "\u2028", "1e999", ".5", "²", "é", "٣", "#", "/", "'"],
 ]
@@ -108,6 +114,9 @@ def test_pieces_do_make_problems() -> None:
         ("min mmd( kernel = imq , bandwidth=2 )", Problem(Minimize(mmd(kernel="imq", bandwidth=2.0)))),
         ("min mmd()", Problem(Minimize(mmd))),
         ("\tmin\nrate ", Problem(Minimize(rate))),
+        ("min rate s.t. neg_elbo <= best", Problem(Minimize(rate), [neg_elbo <= best])),
+        ("min rate s.t. neg_elbo≤best+4., mmd <= 1", Problem(Minimize(rate), [neg_elbo <= best + 4, mmd <= 1])),
+        ("min neg_elbo s.t. rate >= best - 2", Problem(Minimize(neg_elbo), [rate >= best - 2])),
     ],
 )
 def test_text_means_what_it_says(text: str, problem: Problem) -> None:
@@ -141,6 +150,14 @@ def test_text_means_what_it_says(text: str, problem: Problem) -> None:
         ("min rate s.t. 1 <= rate <= 5", "expected '*' after a weight at column 17"),
         ("min rate s.t. rate <= 5 <= 6", "expected ',' or the end at column 25 of .*, got '<='"),
         ("min rate s.t. rate <= 1e999", "expected a finite bound, got inf"),
+        ("min rate s.t. rate <= best +", "expected a number as offset from best at column 29 of .*, got the end"),
+        ("min rate s.t. rate <= best + mi", "expected a number as offset from best at column 30 of .*, got 'mi'"),
+        ("min rate s.t. rate <= best + 1e999", "expected a finite offset from best, got inf"),
+        ("min rate s.t. rate <= best * 2", "expected ',' or the end at column 28 of .*, got '*'"),
+        ("min rate s.t. rate <= 4 + best", "expected ',' or the end at column 25 of .*, got '+'"),
+        ("min rate s.t. rate <= -best", "expected a number as bound at column 24 of .*, got 'best'"),
+        ("min rate s.t. rate == best + 4", "expected a bound above or below, .*, got 'rate == best + 4'"),
+        ("min rate s.t. best <= 4", "expected a term at column 15 of .*, got 'best'"),
         ("min 1e999*rate", "expected a finite number, got inf"),
         ("min rate ; 5", "expected a term, a number or a sign at column 10 of 'min rate ; 5', got ';'"),
         ("min\nrat", "at column 5 of 'min rat', got 'rat'"),

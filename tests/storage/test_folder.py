@@ -212,3 +212,22 @@ def test_metrics_on_a_full_disk(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "absent")
     with pytest.raises(lv.CheckpointError, match=r"expected to write .*metrics\.jsonl, got No such file"):
         folder.append_metrics({"step": 1})
+
+
+def test_a_run_remembers_what_it_was_asked_for(tmp_path: Path) -> None:
+    asked = "max mi s.t. neg_elbo <= best + 40, mmd <= 1"
+    solution = run(tmp_path / "run", problem=asked)
+    folder = RunFolder(tmp_path / "run")
+    config = folder.read_config()
+    assert config["asked"] == str(lv.Problem.parse(asked))
+    assert config["problem"] == str(solution.problem) == folder.resolved_problem(config["asked"])
+    assert lv.load(tmp_path / "run").problem == solution.problem
+    with pytest.raises(lv.CheckpointError, match=r"run's own problem \(.*best \+ 40, .*\), got .*best \+ 41"):
+        folder.resolved_problem(config["asked"].replace("40", "41"))
+
+
+def test_a_run_in_numbers_was_not_asked_for_relative_to_best(finished: Path) -> None:
+    folder = RunFolder(finished)
+    assert "asked" not in folder.read_config()
+    with pytest.raises(lv.CheckpointError, match=r"run's own problem \(.*neg_elbo <= 45.*\), got min rate s.t. rate"):
+        folder.resolved_problem("min rate s.t. rate <= best")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lagvae.errors import ProblemError
-from lagvae.terms.algebra import Constraint, WeightedSum, finite, format_number
+from lagvae.terms.algebra import Best, Constraint, WeightedSum, best, finite, format_number
 from lagvae.terms.elbo import distortion, neg_elbo, rate
 from lagvae.terms.information import mutual_information
 from lagvae.terms.mmd import mmd
@@ -134,3 +134,83 @@ def test_surrogate_splits_and_collects() -> None:
 def test_numbers_read_back(value: float) -> None:
     assert float(format_number(value)) == value
     assert not format_number(value).endswith(".0")
+
+
+@pytest.mark.parametrize(
+    ("bound", "text"),
+    [
+        (best, "best"),
+        (best + 4, "best + 4"),
+        (4 + best, "best + 4"),
+        (best - 2.5, "best - 2.5"),
+        (best + 4 - 6, "best - 2"),
+        (best + Fraction(1, 2), "best + 0.5"),
+        (best - 0.0, "best"),
+    ],
+)
+def test_a_bound_may_be_relative_to_best(bound: Best, text: str) -> None:
+    upper, lower = neg_elbo <= bound, bound <= rate
+    assert upper == Constraint(neg_elbo.as_sum(), "<=", bound.offset, is_relative=True)
+    assert lower == Constraint(rate.as_sum(), ">=", bound.offset, is_relative=True)
+    assert (str(bound), repr(bound)) == (text, text)
+    assert (str(upper), upper.bound_text) == (f"neg_elbo <= {text}", text)
+    assert upper != Constraint(neg_elbo.as_sum(), "<=", bound.offset)
+
+
+@pytest.mark.parametrize("offset", ["4", None, True, math.nan, math.inf, rate, best])
+def test_only_numbers_are_added_to_best(offset: object) -> None:
+    for operation in (lambda: best + offset, lambda: offset + best, lambda: best - offset):  # type: ignore[operator]
+        with pytest.raises(ProblemError, match=r"expected a finite offset from best, got .*; try a number"):
+            operation()
+
+
+@pytest.mark.parametrize("operation", [lambda: 2 * best, lambda: best / 2, lambda: -best, lambda: 4 - best])
+def test_best_is_neither_scaled_nor_negated(operation) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(TypeError, match=r"unsupported operand|bad operand"):
+        operation()
+
+
+def test_an_equality_is_not_relative() -> None:
+    message = r"expected a bound above or below, .*, got 'rate == best \+ 1'; try 'rate <= best \+ 1'"
+    with pytest.raises(ProblemError, match=message):
+        rate == best + 1  # noqa: B015
+    with pytest.raises(ProblemError, match=message):
+        Constraint(rate.as_sum(), "==", 1.0, is_relative=True)
+    assert rate != best
+    assert (rate == 1) == Constraint(rate.as_sum(), "==", 1.0)
+
+
+def test_a_relative_bound_has_no_violation_until_it_is_resolved() -> None:
+    relative = neg_elbo <= best + 4
+    message = r"expected a number as bound, got 'neg_elbo <= best \+ 4'; try Problem.resolve\({'neg_elbo': ...}\)"
+    with pytest.raises(ProblemError, match=message):
+        relative.violation(90.0)
+    with pytest.raises(ProblemError, match=message):
+        relative.is_met_by(90.0, slack=5.0)
+    with pytest.raises(ProblemError, match=r"expected a number as bound, got 'mmd <= best \+ 0.0001'"):
+        _ = (mmd <= best + 1e-4).tolerance
+    assert relative.tolerance == 0.15  # of a bound in nats, whatever it is
+    resolved = relative.resolve(86.0)
+    assert resolved == (neg_elbo <= 90)
+    assert resolved.violation(92.0) == 2.0
+    assert resolved.resolve(1.0) is resolved
+
+
+@pytest.mark.parametrize(
+    ("constraint", "value", "resolved"),
+    [
+        (neg_elbo <= best + 4, 103.7265123, neg_elbo <= 107.7265),
+        (rate >= best - 2, 20.0, rate >= 18),
+        (mmd <= best + 1e-4, 2.4e-4, mmd <= 3.4e-4),
+        (rate <= best, 0.1 + 0.2, rate <= 0.3),
+    ],
+    ids=str,
+)
+def test_best_and_offset_make_a_readable_bound(constraint: Constraint, value: float, resolved: Constraint) -> None:
+    assert constraint.resolve(value) == resolved
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_was_never_reached_is_no_best(value: float) -> None:
+    with pytest.raises(ProblemError, match=r"expected a finite best value of neg_elbo, got (nan|inf); try"):
+        (neg_elbo <= best + 4).resolve(value)

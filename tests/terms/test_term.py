@@ -107,6 +107,7 @@ def test_a_small_class_is_a_term() -> None:
     ("name", "message"),
     [
         ("rate", "expected a new name for a term, got 'rate' again; try another name"),
+        ("best", "expected a new name for a term, got 'best' again; try another name"),
         ("two words", "expected an identifier as a term's name, got 'two words'; try"),
     ],
 )

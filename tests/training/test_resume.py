@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 
 import lagvae as lv
 from lagvae.storage.checkpoint import load_checkpoint
+from lagvae.training import fit as fit_module
 from lagvae.training.interrupt import Interrupt
 from tiny_runs import (
     STEPS,
@@ -199,6 +201,37 @@ def test_a_resumed_run_forgets_how_it_ended_before(tmp_path: Path) -> None:
         run(tmp_path / "run", resume=True)
     assert not stale.exists()
     assert lv.load(tmp_path / "run").status is lv.Status.STOPPED
+
+
+def test_a_relative_problem_resumes_without_another_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "max mi s.t. neg_elbo <= best + 4, mmd <= 2e-2"
+    whole = run(tmp_path / "whole", problem=asked)
+    numbers = str(whole.problem)
+    with stopped_after(7):
+        run(tmp_path / "run", problem=numbers)
+    shutil.copy(tmp_path / "whole" / "config.yaml", tmp_path / "run" / "config.yaml")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("probed again")
+
+    monkeypatch.setattr(fit_module, "resolve_bounds", refuse)
+    with stopped_after(9):
+        assert run(tmp_path / "run", problem=asked, resume=True).step == 9
+    with pytest.raises(lv.CheckpointError, match=r"own problem \(.*best \+ 4.*\), got .*best \+ 5"):
+        run(tmp_path / "run", problem=asked.replace("4", "5"), resume=True)
+    with stopped_after(12):
+        assert run(tmp_path / "run", problem=numbers, resume=True).step == 12
+    last = run(tmp_path / "run", problem=lv.Problem.parse(asked), resume=True)
+    assert last.problem == whole.problem
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    with pytest.raises(AssertionError, match="probed again"):
+        run(tmp_path / "new", problem=asked)
+
+
+def test_a_probe_that_is_interrupted_leaves_no_run(tmp_path: Path) -> None:
+    with stopped_after(7), pytest.raises(KeyboardInterrupt, match=r"^$"):
+        run(tmp_path / "run", problem="max mi s.t. neg_elbo <= best + 4")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

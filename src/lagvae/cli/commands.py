@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from lagvae.errors import SettingError, expected
-from lagvae.settings import Settings
+from lagvae.settings import PROBE_EPOCHS, ExecutionSettings, NetworkSettings, PrimalSettings, Settings
 
 if TYPE_CHECKING:
     from lagvae.training.solution import Solution
@@ -87,6 +87,39 @@ class Train:
 
         assert solution.folder is not None
         draw_run(solution, solution.folder / "report.png")
+
+
+@dataclass
+class Probe:
+    """Train an ordinary VAE and the two ends of the range briefly; show what is within reach, and bounds to ask for."""
+
+    data: str | None = None
+    """mnist, fashion-mnist, digits, a .npy or .npz file, or a folder of images."""
+    json: bool = False
+    """Print JSON instead of a table."""
+    quiet: bool = False
+    """Show no progress."""
+    network: tyro.conf.OmitArgPrefixes[NetworkSettings] = dataclasses.field(default_factory=NetworkSettings)
+    primal: tyro.conf.OmitArgPrefixes[PrimalSettings] = dataclasses.field(
+        default_factory=lambda: PrimalSettings(epochs=PROBE_EPOCHS)
+    )
+    execution: tyro.conf.OmitArgPrefixes[ExecutionSettings] = dataclasses.field(default_factory=ExecutionSettings)
+
+    def run(self) -> int:
+        """Trains, prints the ranges and a few problems to solve; 0."""
+        from lagvae.cli.tables import print_probe
+        from lagvae.storage.files import to_plain
+        from lagvae.training.probe import probe
+
+        if not self.data:
+            raise SettingError(expected("data", got="none", fix="--data mnist, --data digits, or --data FILE.npy"))
+        settings = Settings(network=self.network, primal=self.primal, execution=self.execution)
+        found = probe(self.data, settings=settings, progress=not self.quiet)
+        if self.json:
+            print(json.dumps(to_plain(found.as_dict()), indent=2))
+        else:
+            print_probe(found, data=self.data)
+        return 0
 
 
 @dataclass

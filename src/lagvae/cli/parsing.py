@@ -10,13 +10,14 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from lagvae.cli.commands import DataCommand, Evaluate, Report, Sample, Train
+from lagvae.cli.commands import DataCommand, Evaluate, Probe, Report, Sample, Train
 from lagvae.errors import CheckpointError, SettingError, expected, nearest
 from lagvae.settings import Settings, preset, setting_names
 
-Command = Train | Evaluate | Sample | Report | DataCommand
+Command = Train | Probe | Evaluate | Sample | Report | DataCommand
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
+    "probe": Probe,
     "evaluate": Evaluate,
     "sample": Sample,
     "report": Report,
@@ -98,8 +99,7 @@ def _one_line(complaint: str, words: list[str]) -> str:
 
 def _flags(name: str) -> set[str]:
     names = [field.name for field in dataclasses.fields(COMMANDS[name])] if name in COMMANDS else []
-    if "settings" in names:
-        names += setting_names()
+    names += [setting for setting, section in setting_names().items() if section in names or "settings" in names]
     return {f"--{name.replace('_', '-')}" for name in names} | {"--help", "--debug"}
 
 

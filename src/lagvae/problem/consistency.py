@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lagvae.errors import ProblemError, expected
-from lagvae.terms.algebra import Constraint, format_number
+from lagvae.terms.algebra import Constraint
 from lagvae.terms.elbo import Rate
 from lagvae.terms.information import MutualInformation
 from lagvae.terms.term import Term
@@ -52,7 +52,7 @@ def check_constraint(constraint: Constraint) -> None:
             expected(
                 "an upper bound on mutual_information (its lower bound needs the unknown H(x))",
                 got=f"'{constraint}'",
-                fix=f"'rate {constraint.sense} {format_number(constraint.bound)}', or 'distortion <= ...'"
+                fix=f"'rate {constraint.sense} {constraint.bound_text}', or 'distortion <= ...'"
                 if constraint.sense != "<="
                 else "rate or distortion in its place",
             )
@@ -65,7 +65,7 @@ def check_constraint(constraint: Constraint) -> None:
                 expected(
                     f"an upper bound on {term}",
                     got=f"'{constraint}', which rewards it",
-                    fix=f"'{term} <= {format_number(constraint.bound)}'",
+                    fix=f"'{term} <= {constraint.bound_text}'",
                 )
             )
 
@@ -75,7 +75,7 @@ def check_bounds(constraints: Sequence[Constraint]) -> None:
 
     Contradictions are found exactly, as far as the constraints' linear relations tell: the system
     of inequalities, with rate ≥ 0 and divergences ≥ 0, is reduced variable by variable
-    (Fourier-Motzkin elimination).
+    (Fourier-Motzkin elimination). Of a bound relative to best nothing is known until it is resolved.
     """
     for position, constraint in enumerate(constraints):
         for earlier in constraints[:position]:
@@ -84,13 +84,14 @@ def check_bounds(constraints: Sequence[Constraint]) -> None:
                 raise ProblemError(
                     expected("one bound on each side of a quantity", got=f"'{earlier}' and '{constraint}'", fix="one")
                 )
-    for count in range(1, len(constraints) + 1):
-        if not _is_solvable(_as_inequalities(constraints[:count])):
-            others = " and ".join(f"'{c}'" for c in constraints[: count - 1]) or "what the term can be"
+    known = [constraint for constraint in constraints if not constraint.is_relative]
+    for count in range(1, len(known) + 1):
+        if not _is_solvable(_as_inequalities(known[:count])):
+            others = " and ".join(f"'{c}'" for c in known[: count - 1]) or "what the term can be"
             raise ProblemError(
                 expected(
                     "bounds that can hold together",
-                    got=f"'{constraints[count - 1]}', contradicting {others}",
+                    got=f"'{known[count - 1]}', contradicting {others}",
                     fix="a wider bound",
                 )
             )

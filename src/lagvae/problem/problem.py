@@ -55,7 +55,7 @@ class Problem:
 
     Args:
         objective: :func:`Maximize` or :func:`Minimize` of a term or a weighted sum.
-        subject_to: Constraints, made by comparing a term or a sum with a number.
+        subject_to: Constraints, made by comparing a term or a sum with a number, or with ``best``.
 
     Raises:
         ProblemError: The problem rewards a loss or a divergence, repeats or contradicts a bound,
@@ -114,10 +114,38 @@ class Problem:
         """The constraints by name, in order."""
         return dict(zip(self.names, self.subject_to, strict=True))
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether a bound is relative to what a probe reaches: ``neg_elbo <= best + 4``."""
+        return any(constraint.is_relative for constraint in self.subject_to)
+
+    def resolve(self, best: Mapping[str, float]) -> Problem:
+        """Makes a number of every bound that is relative to ``best``.
+
+        Args:
+            best: Name of the constraint → the best value that a probe reached, in the unit of the quantity.
+
+        Raises:
+            ProblemError: A best value is missing or not finite, a name is none of a relative
+                constraint's, or the bounds, now numbers, contradict each other.
+        """
+        relative = [name for name, constraint in self.constraints.items() if constraint.is_relative]
+        for name in best:
+            if name not in relative:
+                fix = nearest(name, relative) if relative else "a problem with bounds relative to best"
+                raise ProblemError(expected("the name of a constraint relative to best", got=f"'{name}'", fix=fix))
+        for name in relative:
+            if name not in best:
+                fix = f"resolve({{'{name}': ...}}) with what Probe.best returns"
+                raise ProblemError(expected(f"the best value of {name}", got="none", fix=fix))
+        resolved = [c.resolve(best[name]) if c.is_relative else c for name, c in self.constraints.items()]
+        return Problem(self.objective, resolved)
+
     def relax(self, multipliers: Mapping[str, float] | None = None, /, **named: float) -> Problem:
         """Gives every constraint a fixed multiplier: an unconstrained, weighted problem.
 
         min f + Σ λ (value - bound), constants dropped. VAE, β-VAE and InfoVAE are relaxations.
+        The bounds are among what is dropped: they may be relative to ``best``.
 
         Args:
             multipliers: Name of the constraint → multiplier; for names that are no identifiers.
@@ -151,6 +179,8 @@ class Problem:
     def warn_of_floors(self, *, latent_dim: int, batch_size: int) -> None:
         """Warns of every bound that a perfect model would miss, because of its estimator's bias alone.
 
+        A bound relative to ``best`` says nothing before it is resolved.
+
         Args:
             latent_dim: Dimensions of the codes.
             batch_size: Examples per estimate.
@@ -160,7 +190,8 @@ class Problem:
                 weight * term.floor(latent_dim=latent_dim, batch_size=batch_size)
                 for term, weight in constraint.quantity.items
             )
-            if constraint.sense != ">=" and floor > 0 and constraint.bound <= floor:
+            is_known = constraint.sense != ">=" and not constraint.is_relative
+            if is_known and floor > 0 and constraint.bound <= floor:
                 warnings.warn(
                     expected(
                         f"a bound above the floor {floor:.2g} that a perfect q(z) measures"

@@ -2,12 +2,14 @@ r"""The text form of a problem, one grammar for command line, configuration and 
 
     problem     = direction sum [ "s.t." constraint { "," constraint } ]
     direction   = "max" | "min"                       (or maximize, minimise, ...)
-    constraint  = sum ("<=" | ">=" | "==") number     (or ≤, ≥, =)
+    constraint  = sum ("<=" | ">=" | "==") bound      (or ≤, ≥, =)
+    bound       = [ "-" ] number  |  "best" [ ("+" | "-") number ]
     sum         = [ "-" ] product { ("+" | "-") product }  |  "0"
     product     = [ number "*" ] term  |  term "*" number
     term        = name [ "(" option "=" value { "," option "=" value } ")" ]
 
-``mi`` is short for ``mutual_information``. ``str`` of a problem is read back to an equal problem.
+``mi`` is short for ``mutual_information``; ``best`` is the best value that a probe reaches.
+``str`` of a problem is read back to an equal problem.
 """
 
 from __future__ import annotations
@@ -90,8 +92,16 @@ class _Parser:
         if sense is None:
             raise self.error("'<=', '>=' or '=='", f"'{quantity} <= 86'")
         self.position += 1
+        if self.accept("name", "best"):
+            return Constraint(quantity, sense, self.offset(), is_relative=True)
         sign = -1.0 if self.accept("symbol", "-") else 1.0
         return Constraint(quantity, sense, sign * self.number("bound"))
+
+    def offset(self) -> float:
+        """Returns what is added to best; 0 where nothing is."""
+        if self.accept("symbol", "+"):
+            return self.number("offset from best")
+        return -self.number("offset from best") if self.accept("symbol", "-") else 0.0
 
     def sum(self) -> WeightedSum:
         if self.here.kind == "number" and finite(float(self.here.text), "number") == 0 and not self.is_factor():

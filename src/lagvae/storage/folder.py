@@ -89,13 +89,19 @@ class RunFolder:
         for what, ours in _comparable(config).items():
             theirs = saved.get(what)
             if theirs != ours:
-                raise CheckpointError(
-                    expected(
-                        f"to resume with the run's own {what} ({_short(theirs)})",
-                        got=_short(ours),
-                        fix="lagvae train --resume without it, or another --out",
-                    )
-                )
+                raise _of_another_run(what, theirs, ours)
+
+    def resolved_problem(self, asked: str) -> str:
+        """Returns the run's problem, numbers for bounds, where it was asked for as ``asked`` (bounds relative to best).
+
+        Raises:
+            CheckpointError: There is no run, or it was asked for otherwise.
+        """
+        config = self.read_config()
+        own = config.get("asked", config.get("problem"))
+        if own != asked:
+            raise _of_another_run("problem", own, asked)
+        return str(config.get("problem"))
 
     def keep_metrics_until(self, step: int) -> list[dict[str, Any]]:
         """Drops what was logged after ``step`` (it will be logged again) and returns the rest."""
@@ -133,7 +139,14 @@ class RunFolder:
 
 
 def make_config(
-    problem: object, data: str, fingerprint: str, settings: Settings, *, event_shape: tuple[int, ...], custom: list[str]
+    problem: object,
+    data: str,
+    fingerprint: str,
+    settings: Settings,
+    *,
+    event_shape: tuple[int, ...],
+    custom: list[str],
+    asked: object | None = None,
 ) -> Config:
     """Returns the content of ``config.yaml``.
 
@@ -144,9 +157,11 @@ def make_config(
         settings: All of them.
         event_shape: Shape of one example.
         custom: Which of model, optimizer and dual were given as Python objects.
+        asked: The problem as it was asked for, where its bounds were relative to best.
     """
     return {
         "problem": str(problem),
+        **({} if asked is None else {"asked": str(asked)}),
         "data": data,
         "data_fingerprint": fingerprint,
         "event_shape": list(event_shape),
@@ -177,7 +192,7 @@ def settings_of(config: Config) -> Settings:
     Raises:
         SettingError: A name is unknown or a value out of range.
     """
-    described = {"problem", "data", "data_fingerprint", "event_shape", "custom", "out", "preset"}
+    described = {"problem", "asked", "data", "data_fingerprint", "event_shape", "custom", "out", "preset"}
     return Settings.from_sections({name: value for name, value in config.items() if name not in described})
 
 
@@ -193,6 +208,16 @@ def _comparable(config: Config) -> dict[str, Any]:
         del settings[free]
     described = {name: config.get(name) for name in ("problem", "data", "event_shape", "custom", "data_fingerprint")}
     return {**described, **settings}
+
+
+def _of_another_run(what: str, theirs: object, ours: object) -> CheckpointError:
+    return CheckpointError(
+        expected(
+            f"to resume with the run's own {what} ({_short(theirs)})",
+            got=_short(ours),
+            fix="lagvae train --resume without it, or another --out",
+        )
+    )
 
 
 def _line(record: dict[str, Any]) -> str:

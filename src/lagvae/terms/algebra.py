@@ -2,6 +2,7 @@
 
 The convention is CVXPY's: arithmetic on terms makes sums, comparison with a *number* makes a
 constraint. (Comparing two terms or two sums with ``==`` compares them, as everywhere in Python.)
+A bound may also be relative to what a probe reaches: ``neg_elbo <= best + 4``.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ class Quantity:
         return self * (1.0 / finite(divisor, "divisor")) if _is_number(divisor) and divisor else NotImplemented
 
     def __le__(self, bound: object) -> Constraint:
-        return Constraint(self.as_sum(), "<=", finite(bound, "bound"))
+        return _compare(self.as_sum(), "<=", bound)
 
     def __ge__(self, bound: object) -> Constraint:
-        return Constraint(self.as_sum(), ">=", finite(bound, "bound"))
+        return _compare(self.as_sum(), ">=", bound)
 
     def __eq__(self, other: object) -> Constraint | bool:  # type: ignore[override]
-        if _is_number(other):
-            return Constraint(self.as_sum(), "==", finite(other, "bound"))
+        if _is_number(other) or isinstance(other, Best):
+            return _compare(self.as_sum(), "==", other)
         return self._same_as(other)
 
     def __ne__(self, other: object) -> bool:
@@ -136,6 +137,38 @@ class WeightedSum(Quantity):
 
 
 @dataclass(frozen=True)
+class Best:
+    """The best value that a probe reaches, plus an offset: a bound that is no number yet.
+
+    The lowest value where the bound is an upper one, the highest where it is a lower one.
+
+    Attributes:
+        offset: In the unit of the quantity that is bounded: nats per example, or unscaled MMD².
+    """
+
+    offset: float = 0.0
+
+    def __add__(self, offset: object) -> Best:
+        return Best(self.offset + finite(offset, "offset from best"))
+
+    __radd__ = __add__
+
+    def __sub__(self, offset: object) -> Best:
+        return Best(self.offset - finite(offset, "offset from best"))
+
+    def __str__(self) -> str:
+        if self.offset == 0:
+            return "best"
+        return f"best {'-' if self.offset < 0 else '+'} {format_number(abs(self.offset))}"
+
+    __repr__ = __str__
+
+
+best = Best()
+"""What stands for the best value in a bound: ``neg_elbo <= best + 4``."""
+
+
+@dataclass(frozen=True)
 class Constraint:
     """A sum compared with its bound.
 
@@ -146,11 +179,24 @@ class Constraint:
         quantity: What is bounded.
         sense: On which side.
         bound: In the unit of the quantity: nats per example, or unscaled MMD².
+        is_relative: Whether ``bound`` is an offset from the best value that a probe reaches. Such a
+            constraint has no violation until :meth:`resolve` has made a number of its bound.
     """
 
     quantity: WeightedSum
     sense: Sense
     bound: float
+    is_relative: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_relative and self.is_equality:
+            raise ProblemError(
+                expected(
+                    "a bound above or below, where it is relative to best",
+                    got=f"'{self}'",
+                    fix=f"'{self.quantity} <= {self.bound_text}'",
+                )
+            )
 
     @property
     def sign(self) -> float:
@@ -175,16 +221,50 @@ class Constraint:
     @property
     def tolerance(self) -> float:
         """How much violation still counts as feasible: 0.15 nat, or 2 % of another bound."""
-        return 0.15 if self.in_nats else 0.02 * max(abs(self.bound), self.unit)
+        return 0.15 if self.in_nats else 0.02 * max(abs(self._number()), self.unit)
+
+    @property
+    def bound_text(self) -> str:
+        """The bound as it is written: ``86``, or ``best + 4``."""
+        return str(Best(self.bound)) if self.is_relative else format_number(self.bound)
+
+    def resolve(self, best: float) -> Constraint:
+        """Returns the constraint with a number as its bound.
+
+        Args:
+            best: The best value that a probe reached, in the unit of the quantity.
+
+        Raises:
+            ProblemError: ``best`` is not finite.
+        """
+        if not self.is_relative:
+            return self
+        bound = finite(best, f"best value of {self.quantity}") + self.bound
+        # A probe's third digit is noise already; seven keep the bound readable.
+        return Constraint(self.quantity, self.sense, float(f"{bound:.7g}"))
 
     def violation(self, value: float) -> float:
-        """Returns how far ``value`` lies on the wrong side of the bound (negative: inside)."""
-        return self.sign * (value - self.bound)
+        """Returns how far ``value`` lies on the wrong side of the bound (negative: inside).
+
+        Raises:
+            ProblemError: The bound is relative.
+        """
+        return self.sign * (value - self._number())
 
     def is_met_by(self, value: float, *, slack: float = 0.0) -> bool:
         """Whether ``value`` is feasible, give or take ``slack``."""
         violation = self.violation(value)
         return (abs(violation) if self.is_equality else violation) <= slack
+
+    def _number(self) -> float:
+        """Returns the bound, which has to be a number."""
+        if self.is_relative:
+            raise ProblemError(
+                expected(
+                    "a number as bound", got=f"'{self}'", fix=f"Problem.resolve({{'{self.quantity}': ...}}) or fit(...)"
+                )
+            )
+        return self.bound
 
     def __bool__(self) -> bool:
         raise ProblemError(
@@ -196,7 +276,7 @@ class Constraint:
         )
 
     def __str__(self) -> str:
-        return f"{self.quantity} {self.sense} {format_number(self.bound)}"
+        return f"{self.quantity} {self.sense} {self.bound_text}"
 
 
 def finite(value: object, what: str) -> float:
@@ -218,6 +298,12 @@ def format_number(value: float) -> str:
     """Writes a float so that it reads back to the same float, without a trailing ``.0``."""
     text = repr(float(value))
     return text.removesuffix(".0")
+
+
+def _compare(quantity: WeightedSum, sense: Sense, bound: object) -> Constraint:
+    if isinstance(bound, Best):
+        return Constraint(quantity, sense, bound.offset, is_relative=True)
+    return Constraint(quantity, sense, finite(bound, "bound"))
 
 
 def _is_number(value: object) -> bool:

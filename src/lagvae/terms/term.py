@@ -117,8 +117,8 @@ class FunctionTerm(Term):
         return value.mean(-1) if value.dim() == draw.x.dim() - 1 else value
 
 
-RESERVED = ("mi", "st")
-"""Words that mean something else in the text form: mutual_information, and subject to."""
+RESERVED = ("mi", "st", "best")
+"""Words that mean something else in the text form: mutual_information, subject to, what a probe reaches."""
 
 _REGISTRY: dict[str, Term] = {}
 

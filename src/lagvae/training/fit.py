@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lagvae.data.dataset import Source, open_data
-from lagvae.duality.lagrangian import Lagrangian
-from lagvae.duality.rules import DualRuleFactory, build_rule
+from lagvae.duality.rules import DualRuleFactory
 from lagvae.errors import ProblemError, SettingError, expected
-from lagvae.model.vae import VAE, mlp_vae
+from lagvae.model.vae import VAE
+from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.folder import RunFolder, make_config
-from lagvae.streams import Streams
+from lagvae.training.build import build_session
 from lagvae.training.conclusion import conclude
-from lagvae.training.hardware import keep_freed_memory, pick_device, pick_dtype
+from lagvae.training.hardware import keep_freed_memory
 from lagvae.training.loop import train
-from lagvae.training.optimization import OptimizerFactory, build_optimizer
+from lagvae.training.probe import resolve_bounds
 from lagvae.training.progress import announce
 from lagvae.training.run_log import RunLog
-from lagvae.training.session import Session
 from lagvae.training.solution import Solution
 
 
@@ -47,7 +45,8 @@ def fit(
         min over θ, max over λ ≥ 0:   f(θ) + Σ λ_c (value_c(θ) - bound_c)
 
     Args:
-        problem: A problem, or its text.
+        problem: A problem, or its text. A bound relative to ``best`` (``neg_elbo <= best + 4``) is made a number
+            first, by a probe with the same settings: ``best`` is what an ordinary VAE reaches with this budget.
         data: A name, a path, an array, a tensor, a torch Dataset, or a pair (train, test) of these.
         model: Any VAE; built from the settings if none is given.
         optimizer: A name of torch.optim in lower case, or a function of the weights that returns an optimiser.
@@ -69,11 +68,13 @@ def fit(
         status, not an exception.
 
     Raises:
-        ProblemError: The problem is not one.
+        ProblemError: The problem is not one, or its bounds relative to ``best`` turn out contradictory.
         DataError: The data are missing, damaged or outside what the likelihood scores.
         ShapeError: The networks do not fit the data.
         SettingError: A setting is unknown or out of range.
         CheckpointError: ``out`` holds another run, or cannot be written.
+        SolveError: A probe that a bound relative to ``best`` needs diverged.
+        KeyboardInterrupt: Such a probe was interrupted: there is no run yet to go on with.
     """
     if isinstance(problem, str):
         problem = Problem.parse(problem)
@@ -88,32 +89,28 @@ def fit(
         folder.check_free(overwrite=overwrite)
 
     opened = open_data(data, folder=data_folder, progress=progress)
-    device = pick_device(settings.execution.device)
-    streams = Streams(settings.execution.seed, device)
     given = {"model": model is not None, "optimizer": callable(optimizer), "dual": callable(dual)}
     custom = [name for name, is_given in given.items() if is_given]
-    if model is None:
-        model = mlp_vae(opened.train.event_shape, generator=streams.initial_weights, **asdict(settings.network))
-    model.check_data(opened)
-
-    model.to(device).train()
-    rule = dual(problem) if callable(dual) else build_rule(problem, settings.dual)
-    rule.to(device)
-    session = Session(
-        model=model,
-        lagrangian=Lagrangian(problem, device),
-        rule=rule,
-        optimizer=build_optimizer(model.parameters(), settings.primal, optimizer if callable(optimizer) else None),
-        examples=opened.train.to(device),
-        streams=streams,
-        settings=settings.primal,
-        dtype=pick_dtype(settings.execution.precision, device),
+    make_optimizer = optimizer if callable(optimizer) else None
+    asked = problem
+    if asked.is_relative and folder is not None and resume:
+        problem = Problem.parse(folder.resolved_problem(str(asked)))
+    elif asked.is_relative:
+        problem = resolve_bounds(asked, opened, settings, model=model, optimizer=make_optimizer, progress=progress)
+    session = build_session(
+        problem, opened, settings, model=model, optimizer=make_optimizer, dual=dual if callable(dual) else None
     )
-    problem.warn_of_floors(latent_dim=model.latent_dim, batch_size=session.batch_size)
+    problem.warn_of_floors(latent_dim=session.model.latent_dim, batch_size=session.batch_size)
     log = RunLog(folder, terms=len(session.lagrangian.terms))
     if folder is not None:
         config = make_config(
-            problem, opened.name, opened.fingerprint(), settings, event_shape=opened.train.event_shape, custom=custom
+            problem,
+            opened.name,
+            opened.fingerprint(),
+            settings,
+            event_shape=opened.train.event_shape,
+            custom=custom,
+            asked=asked if asked.is_relative else None,
         )
         if resume:
             folder.check_continues(config)
@@ -122,7 +119,7 @@ def fit(
             folder.create(config)
             log.save(session, 0.0, log.unlogged)
 
-    announce(opened, device, session.dtype, show=progress)
+    announce(opened, session.streams.device, session.dtype, show=progress)
     keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
     return conclude(session, log, opened, settings, status, message, progress=progress)

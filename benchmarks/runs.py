@@ -1,0 +1,154 @@
+"""Cached runs: what a benchmark asks for, trained once, several side by side, a line of JSON each."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained: everything that its results depend on.
+
+    Attributes:
+        problem: Its text.
+        dual: A dual rule by name; "warmup" for fixed weights that grow from 0 over the first third.
+        data: A named data set.
+        seed: Of the run.
+        settings: Other settings than the defaults, sorted by name.
+    """
+
+    problem: str
+    dual: str = "log_pi"
+    data: str = "mnist"
+    seed: int = 0
+    settings: tuple[tuple[str, Any], ...] = field(default=())
+
+    @property
+    def key(self) -> str:
+        """What the cache knows it by."""
+        return json.dumps(asdict(self) | {"settings": dict(self.settings)}, sort_keys=True)
+
+
+def train(run: Run) -> Record:
+    """Trains and evaluates; returns the final estimates on both parts and the way there."""
+    import torch
+
+    import lagvae as lv
+    from lagvae.duality.rule import DualRule
+
+    class WarmUp(DualRule):
+        """Fixed multipliers, reached linearly over the first third of the run."""
+
+        def __init__(self, problem: lv.Problem, multipliers: list[float]) -> None:
+            super().__init__(problem, torch.tensor(multipliers))
+            self.final = self.multipliers.clone()
+
+        def update(self, violations: torch.Tensor, *, progress: float) -> None:
+            self.multipliers.copy_(self.final * min(1.0, 3 * progress))
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    problem, dual = lv.Problem.parse(run.problem), run.dual
+    began = time.monotonic()
+    options: dict[str, Any] = {**dict(run.settings), "seed": run.seed, "progress": False}
+    if dual == "warmup":
+        # "min distortion + 2*rate + 10*mmd", as bounds of 0 on what is weighted beside the distortion.
+        weights = {t: w for t, w in problem.objective.quantity.items if t.name != "distortion"}
+        terms = [1.0 * term <= 1e-9 for term in weights]
+        bounded = lv.Problem(lv.Minimize(lv.distortion), terms)
+        solution = lv.fit(bounded, run.data, dual=partial(WarmUp, multipliers=list(weights.values())), **options)
+    elif dual == "fixed":
+        solution = lv.fit(problem, run.data, **options)
+    else:
+        solution = lv.fit(problem, run.data, dual=dual, **options)
+    evaluation = solution.evaluation
+    if evaluation is None:
+        return {"status": str(solution.status), "message": solution.message}
+    return {
+        "status": str(solution.status),
+        "values": {
+            part: {name: [estimate.value, estimate.standard_error] for name, estimate in found.items()}
+            for part, found in evaluation.estimates.items()
+        },
+        "violations": solution.violations,
+        "multipliers": solution.multipliers,
+        "steps": solution.step,
+        "seconds": round(time.monotonic() - began, 1),
+        "trace": {
+            "step": [record["step"] for record in solution.history],
+            **{
+                name: [round(record["constraints"][name]["violation"], 7) for record in solution.history]
+                for name in solution.problem.names
+            },
+            **{
+                f"multiplier {name}": [
+                    float(f"{record['constraints'][name]['multiplier']:.4g}") for record in solution.history
+                ]
+                for name in solution.problem.names
+            },
+        },
+    }
+
+
+class Cache:
+    """Results by run, in a file of one JSON line each; interrupted work goes on where it was."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[str, Record] = {}
+        if path.exists():
+            for line in path.read_text().splitlines():
+                entry = json.loads(line)
+                self.records[json.dumps(entry["run"], sort_keys=True)] = entry["result"]
+
+    def add(self, run: Run, result: Record) -> None:
+        """Appends a result."""
+        self.records[run.key] = result
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps({"run": json.loads(run.key), "result": result}) + "\n")
+
+    def __contains__(self, run: Run) -> bool:
+        return run.key in self.records
+
+    def __getitem__(self, run: Run) -> Record:
+        return self.records[run.key]
+
+    def get(self, run: Run) -> Record | None:
+        """Returns the run's result, if it is there."""
+        return self.records.get(run.key)
+
+    def fill(
+        self,
+        runs: Iterable[Run],
+        *,
+        jobs: int,
+        work: Callable[[Run], Record] = train,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """Trains what is missing, ``jobs`` at a time with one thread each (or one with all threads)."""
+        missing = [run for run in dict.fromkeys(runs) if run not in self]
+        if not missing:
+            return
+        if jobs > 1:
+            os.environ["OMP_NUM_THREADS"] = "1"
+        began, done = time.monotonic(), 0
+        # Spawned, not forked: torch's threads do not survive a fork.
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            waiting = {pool.submit(work, run): run for run in missing}
+            for future in as_completed(waiting):
+                run = waiting[future]
+                self.add(run, future.result())
+                done += 1
+                left = (time.monotonic() - began) / done * (len(missing) - done) / 60
+                say(f"{done}/{len(missing)} {run.dual} seed {run.seed} {run.problem} (left {left:.0f} min)")

@@ -22,6 +22,8 @@ class Estimate:
             an upper bound) or ``lower``.
         method: How it was computed.
         examples: How many examples it rests on.
+        samples: How many draws per example, components or chains, where the method has such a number.
+        is_saturated: Whether the method's cap is near, so that the truth may lie far beyond ``value``.
     """
 
     value: float
@@ -30,6 +32,8 @@ class Estimate:
     bias: Literal["none", "upper", "lower"]
     method: str
     examples: int
+    samples: int | None = None
+    is_saturated: bool = False
 
     @staticmethod
     def of_mean(

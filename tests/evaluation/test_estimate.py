@@ -55,5 +55,7 @@ def test_it_reads_as_a_number_with_its_error() -> None:
         "bias": "none",
         "method": "by hand",
         "examples": 2,
+        "samples": None,
+        "is_saturated": False,
     }
     assert lv.Estimate is Estimate

@@ -29,7 +29,7 @@ class Run:
     """
 
     problem: str
-    dual: str = "log_pi"
+    dual: str = "forecast"
     data: str = "mnist"
     seed: int = 0
     settings: tuple[tuple[str, Any], ...] = field(default=())

@@ -64,8 +64,8 @@ class PrimalSettings:
 class DualSettings:
     """How the multipliers ascend."""
 
-    dual: str = "log_pi"
-    """Dual rule: log_pi, gradient, geco, nupi, augmented_lagrangian, zhao2018, or an optimiser of torch.optim."""
+    dual: str = "forecast"
+    """Dual rule: forecast, gradient, geco, nupi, augmented_lagrangian, zhao2018, or an optimiser of torch.optim."""
     dual_learning_rate: float | None = None
     """The rule's own step size, where one is given."""
     probe_epochs: int | None = None

@@ -13,10 +13,10 @@ import torch
 
 import lagvae as lv
 from lagvae.duality.augmented_lagrangian import AugmentedLagrangian
+from lagvae.duality.forecast import Forecast
 from lagvae.duality.geco import Geco
 from lagvae.duality.gradient import GradientAscent
 from lagvae.duality.lagrangian import Lagrangian
-from lagvae.duality.log_pi import LogPI
 from lagvae.duality.nupi import NuPI
 from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
@@ -140,7 +140,7 @@ class Trial:
 
 RULES = {
     # Its limits keep the multiplier of an inequality over a hundredth.
-    "log_pi": Trial(LogPI, steps=2000, tolerance=0.02),
+    "forecast": Trial(partial(Forecast, gain=60.0), steps=2000, tolerance=0.02),
     "gradient": Trial(partial(GradientAscent, learning_rate=0.3)),
     "nupi": Trial(partial(NuPI, learning_rate=0.3, proportional=0.5, smoothing=0.5)),
     "nupi, ν negative": Trial(partial(NuPI, learning_rate=0.3, proportional=0.3, smoothing=-0.5)),

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lagvae.duality.augmented_lagrangian import AugmentedLagrangian
+from lagvae.duality.forecast import Forecast
 from lagvae.duality.geco import Geco
 from lagvae.duality.gradient import GradientAscent
-from lagvae.duality.log_pi import LogPI
 from lagvae.duality.nupi import NuPI
 from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
@@ -27,7 +27,7 @@ from lagvae.settings import DualSettings
 PROBLEM = Problem.parse("max mi s.t. neg_elbo <= 86, mmd <= 5e-4, rate == 20")
 START = torch.tensor([1.0, 100.0, 0.05])
 BUILDERS: dict[str, Callable[..., DualRule]] = {
-    "log_pi": partial(LogPI, hold=0.1),
+    "forecast": partial(Forecast, hold=0.1),
     "gradient": GradientAscent,
     "geco": partial(Geco, learning_rate=0.05),
     "nupi": NuPI,
@@ -123,7 +123,7 @@ def test_what_weighs_the_loss_is_no_multiplier_below_zero(build: Callable[..., D
         assert torch.equal(weights, before)
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS.keys() - {"log_pi"}))  # which counts in shares of the bound
+@pytest.mark.parametrize("name", sorted(BUILDERS.keys() - {"forecast"}))  # which counts in shares of the bound
 def test_a_bound_in_nats_and_one_in_mmd_move_alike_in_natural_units(name: str) -> None:
     problem = Problem.parse("min distortion s.t. rate <= 20, mmd <= 5e-4")
     rule = BUILDERS[name](problem, torch.tensor([0.3, 0.3e4]))
@@ -177,10 +177,10 @@ def test_the_answer_to_an_unknown_name_lists_every_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (DualSettings(dual="log_ip"), "expected a dual rule, got 'log_ip'; try 'log_pi'"),
+        (DualSettings(dual="forecsat"), "expected a dual rule, got 'forecsat'; try 'forecast'"),
         (
             DualSettings(dual_learning_rate=0.1),
-            "expected no dual_learning_rate for log_pi, got 0.1; try --dual gradient",
+            "expected no dual_learning_rate for forecast, got 0.1; try --dual gradient",
         ),
     ],
 )

@@ -80,7 +80,7 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "rate": ({"learning_rate": 1e-2}, r"own learning_rate \(0\.001\), got 0\.01"),
     "optimiser": ({"optimizer": "adamw"}, r"own optimizer \(adam\), got adamw"),
     "factory": ({"optimizer": lambda w: torch.optim.SGD(w, lr=0.1)}, r"own custom \(\[\]\), got \['optimizer'\]"),
-    "rule": ({"dual": "gradient"}, r"own dual \(log_pi\), got gradient"),
+    "rule": ({"dual": "gradient"}, r"own dual \(forecast\), got gradient"),
     "precision": ({"precision": "bfloat16"}, r"own precision \(float32\), got bfloat16"),
 }
 

@@ -37,7 +37,7 @@ SGD = functools.partial(torch.optim.SGD, lr=1e-4, momentum=0.9)
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("optimizer", ["adam", SGD], ids=["adam", "momentum"])
-@pytest.mark.parametrize("dual", ["log_pi", "gradient", "zhao2018"])
+@pytest.mark.parametrize("dual", ["forecast", "gradient", "zhao2018"])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path, dual: str, optimizer: Any, precision: str) -> None:
     settings = {"dual": dual, "optimizer": optimizer, "precision": precision}
     whole = run(tmp_path / "whole", **settings)

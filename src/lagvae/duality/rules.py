@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lagvae.duality.augmented_lagrangian import AugmentedLagrangian
+from lagvae.duality.forecast import Forecast
 from lagvae.duality.geco import Geco
 from lagvae.duality.gradient import GradientAscent
-from lagvae.duality.log_pi import LogPI
 from lagvae.duality.nupi import NuPI
 from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
@@ -24,7 +24,7 @@ DualRuleFactory = Callable[[Problem], DualRule]
 """Builds the rule for a problem: ``functools.partial(Zhao2018, learning_rate=1e-3)``, say."""
 
 RULES: dict[str, type[DualRule]] = {
-    "log_pi": LogPI,
+    "forecast": Forecast,
     "gradient": GradientAscent,
     "geco": Geco,
     "nupi": NuPI,
@@ -42,10 +42,10 @@ def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
     """
     name, learning_rate = settings.dual, settings.dual_learning_rate
     optimizers = named_optimizers()
-    if name == "log_pi":
+    if name == "forecast":
         if learning_rate is not None:
-            raise SettingError(expected("no dual_learning_rate for log_pi", got=learning_rate, fix="--dual gradient"))
-        return LogPI(problem, start_multipliers(problem))
+            raise SettingError(expected("no dual_learning_rate for forecast", got=learning_rate, fix="--dual gradient"))
+        return Forecast(problem, start_multipliers(problem))
     if name in RULES:
         options: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
         return RULES[name](problem, **options)

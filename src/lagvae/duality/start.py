@@ -1,4 +1,4 @@
-"""From which side of the front a run starts."""
+"""From which side of the front a run starts, and how far its multipliers can lead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.problem.problem import Problem
+from lagvae.terms.algebra import Constraint
 from lagvae.terms.elbo import Distortion, Rate
 from lagvae.terms.term import Term
 
@@ -42,6 +43,36 @@ def start_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
 
     best = min(candidates, key=distance)
     return torch.where(in_nats, best, start)
+
+
+def largest_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
+    """Returns, per unit weight of the objective, where each multiplier stops mattering.
+
+    A constraint in nats steers the model through β = weight(R) / weight(D) alone: beyond the multiplier
+    where |d log β / d log λ| falls under 1/10 more of it changes nothing but the time it takes to come
+    back (10 for neg_elbo; never under a bound on distortion alone, which may take 100). All that a
+    divergence's bound allows may weigh 1000 nats.
+    """
+    objective = problem.objective.surrogate()
+    size = sum(abs(weight) for weight in objective.values()) or 1.0
+    candidates = torch.logspace(1, 2, 11).tolist()
+
+    def log_beta(constraint: Constraint, multiplier: float) -> float:
+        weights = {term: weight / size for term, weight in objective.items()}
+        for term, weight in constraint.quantity.surrogate().items():
+            weights[term] = weights.get(term, 0.0) + constraint.sign * multiplier * weight
+        tiny = 1e-6
+        return math.log(max(_weight(weights, Rate), tiny) / max(_weight(weights, Distortion), tiny))
+
+    def largest(constraint: Constraint) -> float:
+        if not constraint.in_nats:
+            return 1e3 / max(abs(constraint.bound), constraint.unit)
+        if not any(isinstance(term, Distortion | Rate) for term in constraint.quantity.surrogate()):
+            return candidates[-1]
+        steps = ((low, abs(log_beta(constraint, 1.01 * low) - log_beta(constraint, low))) for low in candidates)
+        return next((low for low, change in steps if change <= 0.1 * math.log(1.01)), candidates[-1])
+
+    return torch.tensor([largest(constraint) for constraint in problem.subject_to])
 
 
 def _weight(weights: dict[Term, float], kind: type[Term]) -> float:

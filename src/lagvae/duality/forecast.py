@@ -1,0 +1,87 @@
+"""The default rule: each multiplier steers where its violation will be when the run ends."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.duality.rule import DualRule
+from lagvae.duality.start import largest_multipliers
+from lagvae.problem.problem import Problem
+
+
+class Forecast(DualRule):
+    """λ grows while the violation is on its way to end above 0, and shrinks while it is on its way below.
+
+        v = violation / max(unit, |bound| / 100),   fast = average(v),   slow = average(fast)
+        slope  = d fast / d progress ≈ (fast - slow) / lag of slow behind fast
+        ahead  = fast + slope · (delay + (1 - progress) / decay)
+        asinh(λ / w) += gain · Δprogress · clip(ahead, ±largest_violation)
+
+    A model still improves while it trains, most of all while its learning rate decays. A rule that looks
+    at today's violation therefore pushes against a bound that will be met anyway, and ends far inside
+    it. What is left to come is slope · (1 - progress) where improvement is steady, half or a third of it
+    under a decaying learning rate; ``delay`` makes up for the averages' own.
+
+    In λ / w the asinh is linear below 1 and logarithmic above: a multiplier can reach 0, equalities
+    cross it, and large ones move by factors. Multipliers rest until ``hold``: a bound is out of reach
+    at first, an integrator would wind up, and early pressure on rate or mmd switches latent units off
+    for good. Time is the share of the run, so that its length is not tuned.
+
+    Args:
+        problem: Whose constraints.
+        start: First multipliers.
+        gain: By how much asinh(λ / w) moves in a whole run with a forecast of 1.
+        hold: Share of the run during which multipliers rest.
+        window: Share of the run over which violations are averaged; the slope takes twice as long.
+        decay: How many times less the remaining run improves the model than it would at today's pace.
+        largest_violation: Forecasts beyond it count as it: noise and transients should not.
+        models: How many models share the rule.
+    """
+
+    tensors = ("multipliers", "fast", "slow", "updates", "progress")
+
+    def __init__(
+        self,
+        problem: Problem,
+        start: Float[Tensor, " constraints"],
+        *,
+        gain: float = 5.0,
+        hold: float = 0.4,
+        window: float = 0.015,
+        decay: float = 3.5,
+        largest_violation: float = 5.0,
+        models: int = 1,
+    ) -> None:
+        super().__init__(problem, start, models=models)
+        self.gain, self.hold, self.window, self.decay = gain, hold, window, decay
+        self.largest_violation = largest_violation
+        objective = sum(abs(weight) for weight in problem.objective.surrogate().values()) or 1.0
+        self.width = 0.1 * objective / self.units
+        self.largest = objective * largest_multipliers(problem)
+        self.smallest = torch.where(self.is_equality, -self.largest, 0.0)
+        self.tolerated = torch.maximum(self.units, self.scales / 100)
+        self.fast, self.slow = torch.zeros_like(self.multipliers), torch.zeros_like(self.multipliers)
+        self.updates = torch.zeros(())
+        self.progress = torch.zeros((), dtype=torch.float64)
+
+    def update(self, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
+        """Moves every multiplier towards where its violation would end at 0."""
+        elapsed = (progress - self.progress).float()
+        self.progress.fill_(progress)
+        self.updates += 1
+        # Ten values at least; and a plain mean at first, which has no bias towards the start at 0.
+        first = 1 / self.updates
+        self.fast += torch.maximum(first, (elapsed / self.window).clamp(max=0.1)) * (
+            violations / self.tolerated - self.fast
+        )
+        share = torch.maximum(first, (elapsed / (2 * self.window)).clamp(max=0.1))
+        self.slow += share * (self.fast - self.slow)
+        if progress < self.hold:
+            return
+        slope = (self.fast - self.slow) * share / elapsed
+        ahead = self.fast + slope * (1.5 * self.window + (1 - progress) / self.decay)
+        move = self.gain * elapsed * ahead.clamp(-self.largest_violation, self.largest_violation)
+        moved = self.width * torch.sinh(torch.asinh(self.multipliers / self.width) + move)
+        self.multipliers.copy_(moved.clamp(self.smallest, self.largest))

@@ -11,7 +11,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import lagvae as lv
 
 Record = dict[str, Any]
 
@@ -25,7 +28,7 @@ class Run:
         dual: A dual rule by name; "warmup" for fixed weights that grow from 0 over the first third.
         data: A named data set.
         seed: Of the run.
-        settings: Other settings than the defaults, sorted by name.
+        settings: Other settings than the defaults, sorted by name; and ``network="convolutional"``.
     """
 
     problem: str
@@ -61,6 +64,8 @@ def train(run: Run) -> Record:
     problem, dual = lv.Problem.parse(run.problem), run.dual
     began = time.monotonic()
     options: dict[str, Any] = {**dict(run.settings), "seed": run.seed, "progress": False}
+    if options.pop("network", "mlp") == "convolutional":
+        options["model"] = convolutional_vae(options.pop("latent_dim"), seed=run.seed)
     if dual == "warmup":
         # "min distortion + 2*rate + 10*mmd", as bounds of 0 on what is weighted beside the distortion.
         weights = {t: w for t, w in problem.objective.quantity.items if t.name != "distortion"}
@@ -98,6 +103,36 @@ def train(run: Run) -> Record:
             },
         },
     }
+
+
+def convolutional_vae(latent_dim: int, *, seed: int) -> lv.VAE:
+    """Returns a small VAE of 28 × 28 images: two convolutions with stride down, two up."""
+    import torch
+    from torch import nn
+
+    import lagvae as lv
+
+    torch.manual_seed(seed)
+    encoder = nn.Sequential(
+        nn.Flatten(),
+        nn.Unflatten(-1, (1, 28, 28)),
+        nn.Conv2d(1, 16, 4, stride=2, padding=1),
+        nn.GELU(),
+        nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        nn.GELU(),
+        nn.Flatten(),
+        nn.Linear(32 * 49, 2 * latent_dim),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(latent_dim, 32 * 49),
+        nn.GELU(),
+        nn.Unflatten(-1, (32, 7, 7)),
+        nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
+        nn.GELU(),
+        nn.ConvTranspose2d(16, 1, 4, stride=2, padding=1),
+        nn.Flatten(),
+    )
+    return lv.VAE(encoder, decoder, latent_dim=latent_dim)
 
 
 class Cache:

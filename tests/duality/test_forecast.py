@@ -100,6 +100,14 @@ def test_rests_before_hold_and_does_not_wind_up() -> None:
     assert float(rule.multipliers) == pytest.approx(0.1 * math.sinh(asinh(1.0) + 0.025), rel=1e-4)
 
 
+def test_warms_up_in_a_straight_line_and_then_rests() -> None:
+    rule = Forecast(ONE_BOUND, torch.tensor([1.0]), torch.tensor([0.1]), warm_up=0.2)
+    assert float(rule.multipliers) == pytest.approx(0.1)
+    for progress, expected in ((0.05, 0.325), (0.1, 0.55), (0.2, 1.0), (0.39, 1.0)):
+        rule.update(torch.tensor([[50.0]]), progress=progress)
+        assert float(rule.multipliers) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     "problem", [ONE_BOUND, EQUALITY, Problem.parse("min neg_elbo s.t. rate >= 20")], ids=["<=", "==", ">="]
 )

@@ -16,7 +16,7 @@ from lagvae.duality.nupi import NuPI
 from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
 from lagvae.duality.rules import RULES, build_rule
-from lagvae.duality.start import start_multipliers
+from lagvae.duality.start import first_multipliers, start_multipliers
 from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.errors import SettingError
 from lagvae.optimizers import named_optimizers
@@ -148,7 +148,7 @@ def test_a_problem_without_constraints_is_no_trouble(build: Callable[..., DualRu
 def test_rules_are_chosen_by_name() -> None:
     for name, kind in RULES.items():
         assert type(build_rule(PROBLEM, DualSettings(dual=name))) is kind
-    torch.testing.assert_close(build_rule(PROBLEM, DualSettings()).multipliers[0], start_multipliers(PROBLEM))
+    torch.testing.assert_close(build_rule(PROBLEM, DualSettings()).multipliers[0], first_multipliers(PROBLEM))
 
 
 def test_learning_rate_reaches_the_rule() -> None:
@@ -207,9 +207,29 @@ def test_minimising_information_starts_near_beta_one(mi: float) -> None:
     assert 1.0 <= beta_at_start(lag_vae(mi, 86.0, 5.0)) <= 1.1 + 1e-6
 
 
-def test_geco_and_minimum_rate_start_near_beta_one() -> None:
+def test_an_upper_bound_on_distortion_or_rate_starts_near_beta_one() -> None:
     assert float(start_multipliers(Problem.parse("min rate s.t. distortion <= 80"))) == pytest.approx(1.0)
-    assert float(start_multipliers(Problem.parse("min neg_elbo s.t. rate >= 20"))) == pytest.approx(0.1)
+    assert float(start_multipliers(Problem.parse("min neg_elbo s.t. rate <= 20"))) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("problem", "start", "first"),
+    [
+        ("max mi s.t. neg_elbo <= 86", 0.3 / 0.7, 0.01),  # β = λ / (1 + λ)
+        ("min neg_elbo s.t. rate >= 20", 0.7, 0.94),  # β = 1 - λ; 0.94 is the candidate next to 1
+        ("min neg_elbo s.t. distortion <= 60", 1 / 0.3 - 1, 10.0),  # β = 1 / (1 + λ)
+        ("min distortion s.t. rate == 15", 0.3, 0.01),  # β = λ
+        ("min mi s.t. neg_elbo <= 86", 10.0, 10.0),
+        ("min rate s.t. distortion <= 80", 1.0, 1.0),
+        ("min neg_elbo s.t. rate <= 20", 0.01, 0.01),
+    ],
+)
+def test_the_default_warms_up_from_an_autoencoder_where_information_is_rewarded(
+    problem: str, start: float, first: float
+) -> None:
+    parsed = Problem.parse(problem)
+    assert float(start_multipliers(parsed)) == pytest.approx(start, rel=0.03)
+    assert float(first_multipliers(parsed)) == pytest.approx(first, rel=0.03)
 
 
 def test_divergences_start_at_a_hundredth_of_a_nat_per_unit() -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.duality.rule import DualRule
-from lagvae.duality.start import largest_multipliers
+from lagvae.duality.start import first_multipliers, largest_multipliers, start_multipliers
 from lagvae.problem.problem import Problem
 
 
@@ -25,15 +25,18 @@ class Forecast(DualRule):
     under a decaying learning rate; ``delay`` makes up for the averages' own.
 
     In λ / w the asinh is linear below 1 and logarithmic above: a multiplier can reach 0, equalities
-    cross it, and large ones move by factors. Multipliers rest until ``hold``: a bound is out of reach
-    at first, an integrator would wind up, and early pressure on rate or mmd switches latent units off
-    for good. Time is the share of the run, so that its length is not tuned.
+    cross it, and large ones move by factors. Multipliers warm up linearly from ``first`` to ``start`` and
+    rest there until ``hold``: a bound is out of reach at first, an integrator would wind up, and early
+    pressure on rate or mmd switches latent units off for good. Time is the share of the run, so that its
+    length is not tuned.
 
     Args:
         problem: Whose constraints.
-        start: First multipliers.
+        start: Multipliers to rest at; those of the favourable side of the front if none are given.
+        first: Multipliers to warm up from; ``start`` if that is given and these are not.
         gain: By how much asinh(λ / w) moves in a whole run with a forecast of 1.
-        hold: Share of the run during which multipliers rest.
+        warm_up: Share of the run after which they rest.
+        hold: Share of the run after which they move.
         window: Share of the run over which violations are averaged; the slope takes twice as long.
         decay: How many times less the remaining run improves the model than it would at today's pace.
         largest_violation: Forecasts beyond it count as it: noise and transients should not.
@@ -45,17 +48,22 @@ class Forecast(DualRule):
     def __init__(
         self,
         problem: Problem,
-        start: Float[Tensor, " constraints"],
+        start: Float[Tensor, " constraints"] | None = None,
+        first: Float[Tensor, " constraints"] | None = None,
         *,
         gain: float = 5.0,
+        warm_up: float = 1 / 3,
         hold: float = 0.4,
         window: float = 0.015,
         decay: float = 3.5,
         largest_violation: float = 5.0,
         models: int = 1,
     ) -> None:
-        super().__init__(problem, start, models=models)
-        self.gain, self.hold, self.window, self.decay = gain, hold, window, decay
+        if start is None:
+            start, first = start_multipliers(problem), first_multipliers(problem)
+        self.start, self.first = start, start if first is None else first
+        super().__init__(problem, self.first, models=models)
+        self.warm_up, self.gain, self.hold, self.window, self.decay = warm_up, gain, hold, window, decay
         self.largest_violation = largest_violation
         objective = sum(abs(weight) for weight in problem.objective.surrogate().values()) or 1.0
         self.width = 0.1 * objective / self.units
@@ -79,6 +87,8 @@ class Forecast(DualRule):
         share = torch.maximum(first, (elapsed / (2 * self.window)).clamp(max=0.1))
         self.slow += share * (self.fast - self.slow)
         if progress < self.hold:
+            reached = min(1.0, progress / self.warm_up)
+            self.multipliers.copy_(self.first + reached * (self.start - self.first))
             return
         slope = (self.fast - self.slow) * share / elapsed
         ahead = self.fast + slope * (1.5 * self.window + (1 - progress) / self.decay)

@@ -13,7 +13,6 @@ from lagvae.duality.gradient import GradientAscent
 from lagvae.duality.nupi import NuPI
 from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
-from lagvae.duality.start import start_multipliers
 from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.errors import SettingError, expected, nearest
 from lagvae.optimizers import named_optimizers
@@ -45,7 +44,7 @@ def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
     if name == "forecast":
         if learning_rate is not None:
             raise SettingError(expected("no dual_learning_rate for forecast", got=learning_rate, fix="--dual gradient"))
-        return Forecast(problem, start_multipliers(problem))
+        return Forecast(problem)
     if name in RULES:
         options: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
         return RULES[name](problem, **options)

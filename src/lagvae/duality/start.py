@@ -14,23 +14,49 @@ from lagvae.terms.elbo import Distortion, Rate
 from lagvae.terms.term import Term
 
 LOW_BETA = 0.3
-"""β while the multipliers rest, where information is maximised: latent units that pressure on R has
+"""β while the multipliers rest, where information is rewarded: latent units that pressure on R has
 switched off stay off, so a run has to come from above."""
+LOWEST_BETA = 0.01
+"""β at the very beginning there: next to an autoencoder."""
 
 
 def start_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
-    """Returns the first multipliers: on the favourable side of the front, with no early pressure from mmd.
+    """Returns the multipliers to rest at: on the favourable side of the front, with no early pressure from mmd.
 
     With β = weight(R) / weight(D), constraints in nats start at the common multiplier that brings β
-    nearest to 0.3 where the objective rewards information more than the VAE does, and to 1
+    nearest to 0.3 where the problem rewards information more than the VAE does (in its objective; or,
+    beside the VAE's own, by a lower bound on the rate or an upper one on the distortion), and to 1
     elsewhere. All that a divergence's bound allows weighs a twentieth of a nat: next to nothing.
     """
+    return _multipliers_at(problem, LOW_BETA if _rewards_information(problem) else 1.0)
+
+
+def first_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
+    """Returns the multipliers to warm up from: at β = 0.01 where information is rewarded, else where the run rests."""
+    return _multipliers_at(problem, LOWEST_BETA if _rewards_information(problem) else 1.0)
+
+
+def _rewards_information(problem: Problem) -> bool:
+    objective = problem.objective.surrogate()
+    balance = _weight(objective, Distortion) - _weight(objective, Rate)
+    if balance != 0 or not objective:
+        return balance > 0
+    # As the VAE does: then a bound that binds says on which side of it the solution lies.
+    pushed = [
+        {term: c.sign * weight for term, weight in c.quantity.surrogate().items()}
+        for c in problem.subject_to
+        if c.in_nats and not c.is_equality
+    ]
+    return any(_weight(part, Distortion) > _weight(part, Rate) for part in pushed)
+
+
+def _multipliers_at(problem: Problem, target: float) -> Float[Tensor, " constraints"]:
+    """Returns the common multiplier of the constraints in nats that brings β nearest to ``target``."""
     objective = problem.objective.surrogate()
     start = torch.tensor([0.05 / max(abs(c.bound), c.unit) for c in problem.subject_to])
     in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool)
-    target = LOW_BETA if _weight(objective, Distortion) > _weight(objective, Rate) else 1.0
     # From 1 outwards: where every candidate is as good, it is the VAE's.
-    candidates = sorted(torch.logspace(-1, 1, 81).tolist(), key=lambda multiplier: abs(math.log(multiplier)))
+    candidates = sorted(torch.logspace(-2, 1, 121).tolist(), key=lambda multiplier: abs(math.log(multiplier)))
 
     def distance(multiplier: float) -> float:
         weights = dict(objective)

@@ -17,6 +17,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.folder import RunFolder, settings_of
+from lagvae.training.diagnosis import Diagnosis
 from lagvae.training.record import logged_violations
 from lagvae.training.solution import Solution, Status
 
@@ -70,6 +71,7 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
         folder=folder.path,
         data=None,
         batch_size=int(content["batch_size"]),
+        diagnosis=tuple(map(Diagnosis.from_dict, content.get("diagnosis", []))),
     )
 
 

@@ -47,7 +47,7 @@ def test_the_originals_dual_rule_value_by_value() -> None:
     # λ counts nats per nat and nats per 1e-4 of MMD² there: 1 at the start, clipped to [0.001, 100].
     assert (rule.multipliers[0] * rule.units).tolist() == pytest.approx([1.0, 1.0])
     assert (rule.low * rule.units).tolist() == pytest.approx([0.001, 0.001])
-    assert (rule.high * rule.units).tolist() == pytest.approx([100.0, 100.0])
+    assert (rule.largest * rule.units).tolist() == pytest.approx([100.0, 100.0])
 
 
 def test_the_default_preset_is_the_defaults() -> None:

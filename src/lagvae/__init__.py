@@ -21,6 +21,7 @@ _HOMES = {
     "CheckpointError": "lagvae.errors",
     "Data": "lagvae.data.dataset",
     "DataError": "lagvae.errors",
+    "Diagnosis": "lagvae.training.diagnosis",
     "Estimate": "lagvae.evaluation.estimate",
     "Evaluation": "lagvae.evaluation.evaluate",
     "LagvaeError": "lagvae.errors",
@@ -64,6 +65,7 @@ __all__ = [
     "CheckpointError",
     "Data",
     "DataError",
+    "Diagnosis",
     "Estimate",
     "Evaluation",
     "LagvaeError",
@@ -123,6 +125,7 @@ if TYPE_CHECKING:
     from lagvae.terms.information import mutual_information
     from lagvae.terms.mmd import mmd
     from lagvae.terms.term import Term, term
+    from lagvae.training.diagnosis import Diagnosis
     from lagvae.training.evaluate import evaluate
     from lagvae.training.fit import fit
     from lagvae.training.load import load

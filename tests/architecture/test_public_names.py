@@ -10,7 +10,7 @@ VALUES = ["best", "distortion", "mmd", "mutual_information", "neg_elbo", "rate"]
 FUNCTIONS = ["beta_vae", "evaluate", "fit", "geco", "info_vae", "lag_vae", "load", "mdr", "open_data"]
 FUNCTIONS += ["probe", "term", "vae"]
 ERRORS = ["CheckpointError", "DataError", "LagvaeError", "ProblemError", "SettingError", "ShapeError", "SolveError"]
-CLASSES = ["Bernoulli", "Data", "Estimate", "Evaluation", "MLPDecoder", "MLPEncoder", "Probe", "Problem"]
+CLASSES = ["Bernoulli", "Data", "Diagnosis", "Estimate", "Evaluation", "MLPDecoder", "MLPEncoder", "Probe", "Problem"]
 CLASSES += ["Solution", "Status"]
 PUBLIC = [*VALUES, *FUNCTIONS, *ERRORS, *CLASSES, "Maximize", "Minimize", "Term", "VAE"]
 

@@ -55,7 +55,8 @@ def test_what_came_out(finished: Finished) -> None:
     assert found["status"] == "feasible"
     assert found["step"] == 600
     assert set(found["multipliers"]) == {"neg_elbo", "mmd"}
-    assert all(value > 0 for value in found["multipliers"].values())
+    assert found["multipliers"]["neg_elbo"] > 0
+    assert found["multipliers"]["mmd"] >= 0
     for part in ("train", "test"):
         for name in QUANTITIES:
             assert math.isfinite(found["estimates"][part][name]["value"])
@@ -154,8 +155,9 @@ def test_an_infeasible_bound_is_a_status_and_no_failure(lagvae: Command, tmp_pat
     assert answer.status == 0
     line = next(line for line in answer.out.splitlines() if line.startswith("INFEASIBLE"))
     assert line.startswith("INFEASIBLE: missed 'neg_elbo <= 5' by ")
-    assert line.endswith("; try more epochs or a wider bound")
     found = read(tmp_path / "run")
+    assert "; try " in line
+    assert line.endswith(f"'neg_elbo <= {found['diagnosis'][0]['reachable']:g}'")
     assert found["status"] == "infeasible"
     assert found["feasible"]["train"] is False
     assert found["violations"]["train"]["neg_elbo"] > 5

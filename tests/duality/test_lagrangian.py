@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lagvae.duality.lagrangian import Lagrangian
+from lagvae.errors import ProblemError
 from lagvae.problem.presets import lag_vae, vae
 from lagvae.problem.problem import Problem
 from truth import draw_of_codes
@@ -101,3 +102,12 @@ def test_measure_stacks_the_terms_in_order() -> None:
     draw = draw_of_codes(torch.ones(4, 2))
     expected = torch.stack([term.measure(draw) for term in lagrangian.terms])
     torch.testing.assert_close(lagrangian.measure(draw), expected)
+
+
+def test_a_relative_bound_has_no_violation_yet() -> None:
+    problem = Problem.parse("max mi s.t. neg_elbo <= best + 4, mmd <= 5e-4")
+    with pytest.raises(
+        ProblemError, match=r"^expected numbers as bounds, got 'max .* best \+ 4, .*'; try Problem\.resolve\(\.\.\.\) "
+    ):
+        Lagrangian(problem)
+    assert Lagrangian(problem.resolve({"neg_elbo": 100.0})).bounds[0] == 104.0

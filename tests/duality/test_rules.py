@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -243,3 +244,19 @@ def test_moving_a_rule_moves_every_tensor(build: Callable[..., DualRule]) -> Non
     held = [value for value in vars(rule).values() if isinstance(value, torch.Tensor)]
     assert len(held) >= 4
     assert {value.device.type for value in held} == {"meta"}
+
+
+@every_rule
+def test_no_multiplier_is_larger_than_the_largest(build: Callable[..., DualRule]) -> None:
+    rule = build(PROBLEM, START, models=2)
+    assert rule.largest.expand_as(rule.multipliers).shape == (2, 3)
+    far = torch.tensor([500.0, 5e-2, -500.0]).expand(40, 2, 3)
+    assert (run(rule, far).abs() <= rule.largest * (1 + 1e-6)).all()
+
+
+def test_a_limit_that_is_reached_and_a_rule_without_one() -> None:
+    rule = Zhao2018(PROBLEM, START, learning_rate=100.0)
+    run(rule, torch.ones(3, 1, 3))
+    assert torch.equal(rule.multipliers[0], rule.largest)
+    assert rule.largest.tolist() == pytest.approx([100.0, 1e6, 100.0])
+    assert GradientAscent(PROBLEM).largest.tolist() == [math.inf] * 3

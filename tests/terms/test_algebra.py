@@ -214,3 +214,19 @@ def test_best_and_offset_make_a_readable_bound(constraint: Constraint, value: fl
 def test_what_was_never_reached_is_no_best(value: float) -> None:
     with pytest.raises(ProblemError, match=r"expected a finite best value of neg_elbo, got (nan|inf); try"):
         (neg_elbo <= best + 4).resolve(value)
+
+
+def test_units_have_names() -> None:
+    names = [c.unit_name for c in (neg_elbo <= 86, mmd <= 5e-4, mmd + rate <= 20)]
+    assert names == ["nat", "1e-4", "unit"]
+
+
+def test_a_floor_is_the_weighted_sum_of_its_terms() -> None:
+    sizes = {"latent_dim": 10, "batch_size": 250}
+    floor = mmd.floor(**sizes)
+    assert floor == pytest.approx(1.42e-3, rel=1e-2)
+    assert (2 * mmd + rate <= 20).floor(**sizes) == 2 * floor
+    assert (mmd(estimator="unbiased") <= 1e-5).floor(**sizes) == 0.0
+    assert (mmd <= 0.99 * floor).is_below_floor(**sizes)
+    for reachable in (mmd <= 1.01 * floor, mmd(estimator="unbiased") <= 1e-5, neg_elbo <= 0, mmd <= best + 1e-4):
+        assert not reachable.is_below_floor(**sizes)

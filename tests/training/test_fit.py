@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
@@ -277,13 +278,42 @@ def test_the_solution_says_how_it_ended() -> None:
     hard = run(problem="min rate s.t. neg_elbo <= 10, mmd <= 0.5")
     assert hard.status is lv.Status.INFEASIBLE
     assert hard.violations["neg_elbo"] > 0 > hard.violations["mmd"]
-    missed = format(hard.violations["neg_elbo"], ".3g")
-    assert hard.message == f"missed 'neg_elbo <= 10' by {missed}; try more epochs or a wider bound"
+    missed = format(hard.violations["neg_elbo"], ".2f")
+    assert hard.message.startswith(f"missed 'neg_elbo <= 10' by {missed}; try ")
+    assert hard.message.endswith(f"'neg_elbo <= {hard.diagnosis[0].reachable:g}'")
     assert run(problem="min neg_elbo").message == "trained; the problem has no bounds to keep"
     unfinished = run(problem="min neg_elbo", epochs=1, log_every=1000)
     assert unfinished.history[-1]["step"] == 6
     assert unfinished.residuals is not None
     assert math.isnan(unfinished.residuals.stationarity)
+
+
+def test_every_line_says_what_the_multipliers_mean(tmp_path: Path) -> None:
+    solution = run(tmp_path / "run", "max mi s.t. neg_elbo <= 45, mmd <= 2e-2")
+    for record in solution.history:
+        weights, found = record["weights"], record["constraints"]
+        assert record["beta"] == weights["rate"] / weights["distortion"]
+        assert record["gamma"] == weights["mmd"] / weights["distortion"]
+        assert found["neg_elbo"]["price"] == found["neg_elbo"]["multiplier"]
+        assert found["mmd"]["price"] == pytest.approx(1e-4 * found["mmd"]["multiplier"])
+        assert [c["price_unit"] for c in found.values()] == ["nats per nat", "nats per 1e-4"]
+        assert found["neg_elbo"]["active"] == (found["neg_elbo"]["violation"] >= -0.75)
+        matters = 0.02 * 2e-2 * found["mmd"]["multiplier"] > 0.003
+        assert found["mmd"]["active"] == (matters and found["mmd"]["violation"] >= -0.1 * 2e-2)
+    assert (solution.beta, solution.gamma) == (record["beta"], record["gamma"])
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    for tag, last in {
+        "beta": solution.beta, "gamma": solution.gamma, "price/neg_elbo": solution.prices["neg_elbo"],
+    }.items():  # fmt: skip
+        assert events.Scalars(tag)[-1].value == pytest.approx(last)
+
+
+def test_without_distortion_there_is_no_beta_to_log(tmp_path: Path) -> None:
+    solution = run(tmp_path / "run", "min rate s.t. rate <= 50", dual="gradient")
+    assert solution.beta is None
+    assert solution.history[-1]["beta"] is None
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert not {"beta", "gamma"} & set(events.Tags()["scalars"])
 
 
 def test_the_relaxation_keeps_its_multipliers() -> None:

@@ -77,7 +77,7 @@ def test_a_checkpoint_holds_everything_that_a_step_changes(tmp_path: Path) -> No
     parts = {name.split("/")[0] for name in tensors}
     assert parts == {"model", "optimizer", "dual", "streams", "log"}
     assert {name for name in tensors if name.startswith("dual/")} == {
-        f"dual/{name}" for name in ("multipliers", "average", "updates", "progress")
+        f"dual/{name}" for name in ("multipliers", "fast", "slow", "updates", "progress")
     }
     assert {name for name in tensors if name.startswith("streams/")} == {
         f"streams/{name}" for name in ("initial_weights", "binarisation", "posterior", "prior")

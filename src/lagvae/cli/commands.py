@@ -37,11 +37,14 @@ class Train:
     """Settings to start from: default, or zhao2018 for the original's constants."""
     quiet: bool = False
     """Show no progress."""
+    json: bool = False
+    """Print what is written to evaluation.json instead of tables."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = dataclasses.field(default_factory=Settings)
 
     def run(self) -> int:
         """Trains, prints the table, and says where to look; 0 done, 1 diverged or stopped."""
         from lagvae.cli.tables import print_solution
+        from lagvae.storage.files import to_plain
         from lagvae.training.fit import fit
         from lagvae.training.solution import Status
 
@@ -66,7 +69,10 @@ class Train:
         )
         if solution.evaluation is not None and not self.quiet:
             self._draw(solution)
-        print_solution(solution)
+        if self.json:
+            print(json.dumps(to_plain(solution.as_dict()), indent=2))
+        else:
+            print_solution(solution)
         return 1 if solution.status in (Status.DIVERGED, Status.STOPPED) else 0
 
     def _described(self) -> dict[str, str]:

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from lagvae.duality.sensitivity import price_unit
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
+from lagvae.problem.problem import Problem
 from lagvae.settings import PROBE_EPOCHS, PrimalSettings, Settings
+from lagvae.terms.algebra import Constraint
+from lagvae.training.diagnosis import Diagnosis
 from lagvae.training.probe import VAE_WEIGHT, Probe
-from lagvae.training.progress import format_value, format_violation
+from lagvae.training.progress import format_price, format_value, format_violation, short_exponent
 from lagvae.training.solution import Solution, Status
 
 _COLOURS = {Status.FEASIBLE: "green", Status.INFEASIBLE: "red", Status.DIVERGED: "red", Status.STOPPED: "yellow"}
@@ -30,8 +34,12 @@ def print_solution(solution: Solution) -> None:
         console.print(estimate_table(solution.evaluation))
         if solution.problem.subject_to:
             console.print(bound_table(solution, solution.evaluation))
-        weights = ", ".join(f"{term} {weight:.4g}" for term, weight in solution.weights.items())
-        console.print(f"effective weights: {weights}", soft_wrap=True)
+            console.print(_meaning_of_price(solution.problem))
+        console.print(describe_weights(solution))
+    for diagnosis in solution.diagnosis:
+        console.print(explanation(solution, diagnosis))
+    if commands := list(_next_commands(solution)):
+        console.print("\n" + "\n".join(f"  {command}" for command in commands), markup=False, soft_wrap=True)
     if solution.folder is None:
         return
     console.print(f"\nrun      {solution.folder}", soft_wrap=True)
@@ -51,8 +59,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     console.print(estimate_table(evaluation))
     for part in evaluation.estimates:
         if evaluation.problem.subject_to:
-            holds = evaluation.is_feasible(part)
-            console.print(f"{part}: {'[green]every bound holds' if holds else '[red]a bound is missed'}[/]")
+            missed = ", ".join(f"'{evaluation.problem.constraints[name]}'" for name in evaluation.missed(part))
+            console.print(f"{part}: {f'[red]missed {missed}' if missed else '[green]every bound holds'}[/]")
 
 
 def print_probe(probe: Probe, *, data: str) -> None:
@@ -80,24 +88,22 @@ def print_probe(probe: Probe, *, data: str) -> None:
 
 
 def probe_table(probe: Probe) -> Table:
-    """Returns quantity × (β = 0.1, the VAE, β = 10, range), on the training data."""
+    """Returns quantity × (β = 0.1, the VAE, β = 10), on the training data."""
     caption = "training data; nats per example, ± one standard error"
     table = Table(header_style="bold", caption=caption, caption_justify="left")
     table.add_column("quantity")
     table.add_column("unit", style="dim")
     for beta in probe.solutions:
         table.add_column("VAE" if beta == VAE_WEIGHT else f"β = {beta:g}", justify="right")
-    table.add_column("range", justify="right")
     for name, reached in probe.ranges.items():
         cells = [_cell(run[name]) for run in probe.estimates.values()]
-        span = f"{format_value(reached.lowest)} to {format_value(reached.highest)}"
-        table.add_row(_label(name), reached.unit.removesuffix(" per example"), *cells, span)
+        table.add_row(_label(name), _short_unit(reached.unit), *cells)
     return table
 
 
 def estimate_table(evaluation: Evaluation) -> Table:
     """Returns quantity × part, each with its standard error."""
-    table = Table(header_style="bold", caption="± one standard error", caption_justify="left")
+    table = Table(header_style="bold", caption="nats per example; ± one standard error", caption_justify="left")
     table.add_column("quantity")
     table.add_column("unit", style="dim")
     for part in evaluation.estimates:
@@ -107,22 +113,103 @@ def estimate_table(evaluation: Evaluation) -> Table:
     for name, estimate in first.items():
         if name in reported:
             cells = [_cell(found[name]) for found in evaluation.estimates.values()]
-            table.add_row(_label(name), estimate.unit, *cells)
+            table.add_row(_label(name), _short_unit(estimate.unit), *cells)
     return table
 
 
 def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
-    """Returns constraint × (value, violation, multiplier)."""
+    """Returns (violation on each part, multiplier, price, whether active) × constraint."""
+    problem = solution.problem
     table = Table(header_style="bold")
-    for column in ("constraint", "violation (train)", "violation (test)", "multiplier"):
-        table.add_column(column, justify="left" if column == "constraint" else "right")
-    for name, constraint in solution.problem.constraints.items():
-        cells = []
-        for part in evaluation.estimates:
-            is_met = name not in evaluation.missed(part)
-            cells.append(format_violation(evaluation.violations(part)[name], is_met=is_met))
-        table.add_row(str(constraint), *cells, f"{solution.multipliers[name]:.4g}")
+    table.add_column("bound")
+    for constraint in problem.subject_to:
+        table.add_column(str(constraint), justify="right")
+    for part in evaluation.estimates:
+        missed = evaluation.missed(part)
+        cells = [format_violation(v, is_met=name not in missed) for name, v in evaluation.violations(part).items()]
+        table.add_row(f"violation, {part.replace('_', ' ')}", *cells)
+    table.add_row("multiplier", *(short_exponent(f"{solution.multipliers[name]:.4g}") for name in problem.names))
+    units = [price_unit(problem, constraint) for constraint in problem.subject_to]
+    table.add_row("price", *map(format_price, solution.prices.values(), units))
+    table.add_row("active", *("yes" if name in solution.active else "no" for name in problem.names))
     return table
+
+
+def describe_weights(solution: Solution) -> str:
+    """Returns the weights of the final Lagrangian with distortion's as 1, and the known model that they make."""
+    if solution.beta is None:
+        weights = ", ".join(f"{term} {weight:.3g}" for term, weight in solution.weights.items())
+        return f"effective weights: {weights}. Nothing is asked of distortion: there is no β."
+    # Rates and divergences have the letters that the field gives to their weights.
+    symbols = {"rate": " (β)", "mmd": " (γ)"}
+    scale = solution.weights["distortion"]
+    weights = ", ".join(
+        f"{term} {weight / scale:.3g}{symbols.get(term, '')}" for term, weight in solution.weights.items()
+    )
+    return short_exponent(f"effective weights: {weights}{_known_model(solution)}")
+
+
+def explanation(solution: Solution, diagnosis: Diagnosis) -> Table:
+    """Returns what became of a missed bound: values, the multiplier's history, the reason, and what would help."""
+    constraint = solution.problem.constraints[diagnosis.name]
+    best = f"best {format_value(diagnosis.best)} at epoch {diagnosis.best_epoch:.3g}, by the log"
+    table = Table(box=None, pad_edge=False, show_header=False, title_justify="left", title_style="bold")
+    table.title = f"\nmissed: {constraint}"
+    table.add_row("value", f"{format_value(diagnosis.value)} at the end, {best}")
+    table.add_row("multiplier", diagnosis.multiplier)
+    table.add_row("because", diagnosis.why)
+    table.add_row("try", ", or\n".join(_remedies(solution, constraint, diagnosis)))
+    return table
+
+
+def _remedies(solution: Solution, constraint: Constraint, diagnosis: Diagnosis) -> Iterator[str]:
+    if diagnosis.epochs is not None:
+        yield f"{diagnosis.epochs} epochs"
+    if diagnosis.cause == "floor":
+        yield "an unbiased estimate (estimator=unbiased) or a larger batch"
+    if diagnosis.reachable is not None:
+        reachable = Constraint(constraint.quantity, constraint.sense, diagnosis.reachable)
+        yield f"'{reachable}', which is within reach at this budget"
+    for name in diagnosis.conflicts:
+        other = solution.problem.constraints[name]
+        cost = format_price(solution.prices[name], price_unit(solution.problem, other))
+        yield f"{'another bound than' if other.is_equality else 'a looser'} '{other}', whose price is {cost}"
+
+
+def _meaning_of_price(problem: Problem) -> str:
+    if not problem.objective.quantity.items:
+        return "price: multiplier per unit of the bound (nothing is optimised: only their ratios matter)"
+    way = "loosening (of ==, raising)" if any(c.is_equality for c in problem.subject_to) else "loosening"
+    return f"price: how much better '{problem.objective}' gets by {way} a bound by one unit"
+
+
+def _known_model(solution: Solution) -> str:
+    """Returns which model has these weights, leaving aside what the inactive bounds weigh."""
+    shaping = [solution.problem.objective.surrogate()]
+    shaping += [solution.problem.constraints[name].quantity.surrogate() for name in solution.active]
+    kinds = {term.name for weights in shaping for term in weights}
+    beta, gamma = solution.beta or 0.0, solution.gamma or 0.0
+    if beta < 0:
+        return ""
+    if kinds <= {"distortion", "rate"}:
+        return f": this solution is the β-VAE with β = {beta:.3g}" if abs(beta - 1) > 0.005 else ": the VAE"
+    if kinds <= {"distortion", "rate", "mmd"}:
+        return f": this solution is the InfoVAE with β = {beta:.3g} and γ = {gamma:.3g}"
+    return ""
+
+
+def _next_commands(solution: Solution) -> Iterator[str]:
+    """Yields commands that repeat a run that missed its bounds: longer, and with bounds within reach."""
+    if solution.folder is None or not solution.diagnosis:
+        return
+    config, longer, wider = (
+        shlex.quote(f"{solution.folder}{suffix}") for suffix in ("/config.yaml", "-longer", "-wider")
+    )
+    epochs = [found.epochs for found in solution.diagnosis if found.epochs is not None]
+    if epochs:
+        yield f"lagvae train --config {config} --epochs {max(epochs)} --out {longer}"
+    if solution.suggestion is not None:
+        yield f'lagvae train "{solution.suggestion}" --config {config} --out {wider}'
 
 
 def _flags(settings: Settings) -> Iterator[str]:
@@ -142,6 +229,11 @@ def _label(name: str) -> str:
     return name.replace("_b", ", b").replace("_u", ", u")
 
 
+def _short_unit(unit: str) -> str:
+    return unit.removesuffix(" per example")  # the caption says it
+
+
 def _cell(estimate: Estimate) -> str:
     error = estimate.standard_error
-    return f"{format_value(estimate.value)} ± {'?' if math.isnan(error) else f'{error:.1g}'}"
+    digits = "?" if math.isnan(error) else f"{error:.0e}" if 0 < error < 1e-3 else f"{error:.1g}"
+    return f"{format_value(estimate.value)} ± {short_exponent(digits)}"

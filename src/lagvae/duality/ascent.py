@@ -39,8 +39,8 @@ class Ascent(DualRule):
     ) -> None:
         units = torch.tensor([c.unit for c in problem.subject_to])
         super().__init__(problem, natural_start / units if start is None else start, models=models)
-        self.high = clip[1] / self.units
-        self.low = torch.where(self.is_equality, -self.high, clip[0] / self.units)
+        self.largest = clip[1] / self.units
+        self.low = torch.where(self.is_equality, -self.largest, clip[0] / self.units)
 
     def gradient(self, violations: Float[Tensor, "models constraints"]) -> Float[Tensor, "models constraints"]:
         """Returns dL/dμ: the violations in natural units."""
@@ -48,4 +48,4 @@ class Ascent(DualRule):
 
     def climb(self, step: Float[Tensor, "models constraints"]) -> None:
         """Adds a step in natural units to the multipliers, and projects."""
-        self.multipliers.add_(step / self.units).clamp_(self.low, self.high)
+        self.multipliers.add_(step / self.units).clamp_(self.low, self.largest)

@@ -56,4 +56,4 @@ class Geco(Ascent):
         self.average = torch.where(self.average.isnan(), gradient, self.average).lerp_(gradient, 1 - self.decay)
         side = torch.where(self.multipliers < 0, -1.0, 1.0)
         size = self.multipliers.abs() * (self.learning_rate * side * self.average).exp()
-        self.multipliers.copy_(side * size.clamp(self.least, self.high))
+        self.multipliers.copy_(side * size.clamp(self.least, self.largest))

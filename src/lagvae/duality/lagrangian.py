@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lagvae.errors import ProblemError, expected
 from lagvae.model.draw import Draw
 from lagvae.problem.problem import Problem
 from lagvae.terms.elbo import Rate, distortion, rate
@@ -28,9 +29,16 @@ class Lagrangian:
     Attributes:
         terms: What is measured: distortion and a rate first, then whatever the problem asks for.
         names: The constraints' names, in the order of the multipliers.
+
+    Raises:
+        ProblemError: A bound is relative to ``best``: there is no violation yet.
     """
 
     def __init__(self, problem: Problem, device: torch.device | str = "cpu") -> None:
+        if problem.is_relative:
+            raise ProblemError(
+                expected("numbers as bounds", got=f"'{problem}'", fix="Problem.resolve(...) with what a probe reaches")
+            )
         self.problem = problem
         self.names = problem.names
         objective = problem.objective.surrogate()

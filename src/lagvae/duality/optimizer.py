@@ -53,7 +53,7 @@ class OptimizerAscent(Ascent):
             row.grad = -gradient
         if self.natural.numel():  # a problem may have no constraints, and Adafactor divides by their number
             self.optimizer.step()
-        self.natural.clamp_(self.low, self.high)
+        self.natural.clamp_(self.low, self.largest)
         self.multipliers.copy_(self.natural / self.units)
 
     def to(self, device: torch.device | str) -> None:

@@ -28,6 +28,7 @@ class DualRule(ABC):
         is_equality: Which of the constraints are equalities.
         units: Size of one natural unit of each constraint (1 nat, 1e-4 of MMD²).
         scales: Size of each bound, and at least one natural unit: violations divided by it are relative.
+        largest: The largest |λ| that the rule allows; infinite where it has no limit.
     """
 
     tensors: ClassVar[tuple[str, ...]] = ("multipliers",)
@@ -44,6 +45,7 @@ class DualRule(ABC):
         self.is_equality = torch.tensor([c.is_equality for c in constraints], dtype=torch.bool)
         self.units = torch.tensor([c.unit for c in constraints])
         self.scales = torch.tensor([max(abs(c.bound), c.unit) for c in constraints])
+        self.largest = torch.full_like(self.units, torch.inf)
         self.multipliers = start.expand(models, -1).clone()
 
     def primal_multipliers(

@@ -186,12 +186,8 @@ class Problem:
             batch_size: Examples per estimate.
         """
         for constraint in self.subject_to:
-            floor = sum(
-                weight * term.floor(latent_dim=latent_dim, batch_size=batch_size)
-                for term, weight in constraint.quantity.items
-            )
-            is_known = constraint.sense != ">=" and not constraint.is_relative
-            if is_known and floor > 0 and constraint.bound <= floor:
+            if constraint.is_below_floor(latent_dim=latent_dim, batch_size=batch_size):
+                floor = constraint.floor(latent_dim=latent_dim, batch_size=batch_size)
                 warnings.warn(
                     expected(
                         f"a bound above the floor {floor:.2g} that a perfect q(z) measures"

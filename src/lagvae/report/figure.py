@@ -90,6 +90,8 @@ def _draw_multipliers(axes: Axes, solution: Solution) -> None:
     drawn = [abs(weight) for record in solution.history for weight in record["weights"].values() if weight]
     if drawn and max(drawn) > 30 * min(drawn):
         axes.set_yscale("symlog", linthresh=0.01)
+    if solution.beta is not None:
+        axes.set_title(f"β = weight of rate / weight of distortion = {solution.beta:.3g} at the end", fontsize=9)
     axes.set_xlabel("step")
     axes.set_ylabel("effective weight")
     axes.legend(frameon=False, fontsize=8)

@@ -214,6 +214,13 @@ class Constraint:
         return max((term.unit for term, _ in self.quantity.items), default=1.0)
 
     @property
+    def unit_name(self) -> str:
+        """The natural unit in words: ``nat``, ``1e-4`` (of MMD²), or ``unit`` of a user's own quantity."""
+        if self.in_nats:
+            return "nat"
+        return "unit" if self.unit == 1 else f"{self.unit:.0e}".replace("e-0", "e-")
+
+    @property
     def in_nats(self) -> bool:
         """Whether the bound is in nats per example."""
         return all(term.in_nats for term, _ in self.quantity.items)
@@ -255,6 +262,22 @@ class Constraint:
         """Whether ``value`` is feasible, give or take ``slack``."""
         violation = self.violation(value)
         return (abs(violation) if self.is_equality else violation) <= slack
+
+    def floor(self, *, latent_dim: int, batch_size: int) -> float:
+        """Returns what a perfect model measures of the quantity, because of its estimators' bias alone.
+
+        Args:
+            latent_dim: Dimensions of the codes.
+            batch_size: Examples per estimate.
+        """
+        return sum(
+            weight * term.floor(latent_dim=latent_dim, batch_size=batch_size) for term, weight in self.quantity.items
+        )
+
+    def is_below_floor(self, *, latent_dim: int, batch_size: int) -> bool:
+        """Whether a perfect model would miss the bound, because of its estimators' bias alone."""
+        floor = self.floor(latent_dim=latent_dim, batch_size=batch_size)
+        return self.sense != ">=" and not self.is_relative and floor > 0 and self.bound <= floor
 
     def _number(self) -> float:
         """Returns the bound, which has to be a number."""

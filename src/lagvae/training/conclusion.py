@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lagvae.data.dataset import Data
 from lagvae.duality.residuals import kkt_residuals
-from lagvae.evaluation.evaluate import Evaluation, evaluate_model
+from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
+from lagvae.training.diagnosis import Diagnosis, diagnose, summarize
 from lagvae.training.progress import evaluation_progress
 from lagvae.training.record import Record, effective_weights, logged_violations
 from lagvae.training.run_log import RunLog
@@ -32,6 +35,7 @@ def conclude(
     seconds = log.history[-1]["seconds"] if log.history else 0.0
     violations = logged_violations(names, log.history)
     evaluation, residuals = None, None
+    diagnosis: tuple[Diagnosis, ...] = ()
     if status is None:
         total = len(data.train) + len(data.test)
         with evaluation_progress(total, show=progress) as advance:
@@ -45,7 +49,17 @@ def conclude(
             )
         violations = evaluation.violations("train")
         status = Status.FEASIBLE if evaluation.is_feasible("train") else Status.INFEASIBLE
-        message = _sentence(problem, evaluation, status)
+        diagnosis = diagnose(
+            problem,
+            evaluation.missed("train"),
+            violations=violations,
+            multipliers=multipliers,
+            largest=dict(zip(names, session.rule.largest.expand_as(session.rule.multipliers)[0].tolist(), strict=True)),
+            history=log.history,
+            latent_dim=session.model.latent_dim,
+            batch_size=session.batch_size,
+        )
+        message = _sentence(problem, diagnosis)
         residuals = kkt_residuals(problem, multipliers, violations, _lagrangian_history(session, log.history))
     solution = Solution(
         status=status,
@@ -63,20 +77,17 @@ def conclude(
         folder=log.folder.path if log.folder else None,
         data=data,
         batch_size=session.batch_size,
+        diagnosis=diagnosis,
     )
     if log.folder is not None and status is not Status.STOPPED:
         log.folder.write_evaluation(solution.as_dict())
     return solution
 
 
-def _sentence(problem: Problem, evaluation: Evaluation, status: Status) -> str:
+def _sentence(problem: Problem, diagnosis: Sequence[Diagnosis]) -> str:
     if not problem.subject_to:
         return "trained; the problem has no bounds to keep"
-    if status is Status.FEASIBLE:
-        return "every bound holds on the training data"
-    violations = evaluation.violations("train")
-    missed = [f"'{problem.constraints[name]}' by {abs(violations[name]):.3g}" for name in evaluation.missed("train")]
-    return f"missed {', '.join(missed)}; try more epochs or a wider bound"
+    return summarize(problem, diagnosis) if diagnosis else "every bound holds on the training data"
 
 
 def _lagrangian_history(session: Session, history: list[Record]) -> list[float]:

@@ -17,6 +17,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.folder import RunFolder, settings_of
+from lagvae.training.diagnosis import Diagnosis
 from lagvae.training.record import logged_violations
 from lagvae.training.solution import Solution, Status
 
@@ -70,6 +71,7 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
         folder=folder.path,
         data=None,
         batch_size=int(content["batch_size"]),
+        diagnosis=tuple(map(Diagnosis.from_dict, content.get("diagnosis", []))),
     )
 
 
@@ -88,10 +90,15 @@ def _read_evaluation(problem: Problem, content: dict[str, Any]) -> Evaluation | 
     return Evaluation(
         problem,
         {
-            part: {name: Estimate(**_floats(fields)) for name, fields in found.items()}
+            part: {name: _read_estimate(fields) for name, fields in found.items()}
             for part, found in content["estimates"].items()
         },
     )
+
+
+def _read_estimate(fields: dict[str, Any]) -> Estimate:
+    """Returns an estimate, of whose fields ``samples`` alone may be None in earnest."""
+    return Estimate(**{**_floats(fields), "samples": fields.get("samples")})
 
 
 def _floats(fields: dict[str, Any]) -> dict[str, Any]:

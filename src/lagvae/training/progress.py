@@ -72,7 +72,7 @@ class Silent:
 
 
 class LiveTable:
-    """A bar with the time left, above a table of every constraint: value, bound, violation, multiplier."""
+    """A bar with the time left, above a table of every term: value, bound, violation, price, weight."""
 
     def __init__(self, console: Console, total_steps: int, first_step: int, epochs: int) -> None:
         self.epochs = epochs
@@ -132,23 +132,31 @@ class PlainLines:
         parts = [f"step {step}/{self.total}", f"epoch {record['epoch']:.1f}/{self.epochs}"]
         parts += [f"{name} {format_value(value)}" for name, value in record["terms"].items()]
         parts += [
-            f"[{name}: violation {c['violation']:+.2g}, multiplier {c['multiplier']:.3g}]"
+            f"[{name}: violation {c['violation']:+.2g}, multiplier {c['multiplier']:.3g},"
+            f" price {format_price(c['price'], c['price_unit'])}, {'active' if c['active'] else 'inactive'}]"
             for name, c in record["constraints"].items()
         ]
+        parts += [f"{name} {record[name]:.3g}" for name in ("beta", "gamma") if record[name]]
         self.console.print(" ".join([*parts, f"left {left:.0f} s"]), markup=False, highlight=False, soft_wrap=True)
 
 
 def constraint_table(record: Record) -> Table:
-    """Returns the table of a record: every term, with bound, violation and multiplier where it is constrained."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column, justify in (("term", "left"), ("value", "right"), ("bound", "right"), ("violation", "right"),
-                            ("multiplier", "right"), ("weight", "right")):  # fmt: skip
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    """Returns the table of a record: every term with its weight, and bound, violation and price where constrained.
+
+    Weights are relative to distortion's, so that the rate's is β, wherever distortion has one.
+    """
+    has_ratios = record["beta"] is not None
+    scale = record["weights"]["distortion"] if has_ratios else 1.0
+    caption = "price: gain per unit of bound loosened" + ("; weight of distortion = 1" * has_ratios)
+    table = Table(box=None, pad_edge=False, header_style="dim", caption=caption, caption_justify="left")
+    table.add_column("term")
+    for column in ("value", "bound", "violation", "price", "active", "weight"):
+        table.add_column(column, justify="right")
     constraints = dict(record["constraints"])
     for name, value in record["terms"].items():
         weight = record["weights"].get(name)
         c = constraints.pop(name, None)
-        table.add_row(name, format_value(value), *_bound_cells(c), "" if weight is None else f"{weight:.3g}")
+        table.add_row(name, format_value(value), *_bound_cells(c), "" if weight is None else f"{weight / scale:.3g}")
     for name, c in constraints.items():
         table.add_row(name, format_value(c["value"]), *_bound_cells(c), "")
     return table
@@ -156,7 +164,17 @@ def constraint_table(record: Record) -> Table:
 
 def format_value(value: float) -> str:
     """Writes nats with two decimals and small numbers in scientific notation."""
-    return f"{value:.2f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2e}"
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.1 else short_exponent(f"{value:.2e}")
+
+
+def format_price(price: float, unit: str) -> str:
+    """Writes a price with its unit: ``0.385 nats per nat``."""
+    return f"{short_exponent(f'{price:.3g}')} {unit}"
+
+
+def short_exponent(number: str) -> str:
+    """Writes ``2.5e-04`` as ``2.5e-4``, and ``1e+06`` as ``1e6``."""
+    return number.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 def format_violation(violation: float, *, is_met: bool) -> str:
@@ -182,9 +200,13 @@ def evaluation_progress(total: int, *, show: bool) -> Iterator[Advance | None]:
         yield lambda count: bar.advance(task, count)
 
 
-def _bound_cells(constraint: Record | None) -> tuple[str, str, str]:
+def _bound_cells(constraint: Record | None) -> tuple[str, str, str, str]:
     if constraint is None:
-        return "", "", ""
+        return "", "", "", ""
     violation = constraint["violation"]
-    shown = format_violation(violation, is_met=violation <= 0)
-    return format_value(constraint["bound"]), shown, f"{constraint['multiplier']:.4g}"
+    return (
+        format_value(constraint["bound"]),
+        format_violation(violation, is_met=violation <= 0),
+        format_price(constraint["price"], constraint["price_unit"]),
+        "yes" if constraint["active"] else "no",
+    )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lagvae.duality.sensitivity import is_active, price, price_unit, relative_weight
 from lagvae.training.session import Session
 
 Record = dict[str, Any]
@@ -25,15 +26,17 @@ def make_record(session: Session, values: Float[Tensor, "steps terms"], *, secon
         speed: Steps per second since the last record.
 
     Returns:
-        ``terms`` (means over the steps), ``constraints`` (value, bound, violation, multiplier),
-        ``weights`` (of each term in the Lagrangian) and where the run is.
+        ``terms`` (means over the steps), ``constraints`` (value, bound, violation, multiplier, price,
+        whether active), ``weights`` (of each term in the Lagrangian), ``beta`` and ``gamma`` (of rate
+        and mmd, with distortion's as 1) and where the run is.
     """
     lagrangian = session.lagrangian
     mean = values.double().mean(0).float()
     multipliers = session.rule.multipliers[0]
+    problem, weights = lagrangian.problem, effective_weights(session)
     constrained = zip(
         lagrangian.names,
-        lagrangian.problem.subject_to,
+        problem.subject_to,
         lagrangian.constraint_values(mean).tolist(),
         lagrangian.violations(mean).tolist(),
         multipliers.tolist(),
@@ -49,10 +52,20 @@ def make_record(session: Session, values: Float[Tensor, "steps terms"], *, secon
         "learning_rate": session.learning_rate(),
         "terms": terms,
         "constraints": {
-            name: {"value": value, "bound": constraint.bound, "violation": violation, "multiplier": multiplier}
+            name: {
+                "value": value,
+                "bound": constraint.bound,
+                "violation": violation,
+                "multiplier": multiplier,
+                "price": price(constraint, multiplier),
+                "price_unit": price_unit(problem, constraint),
+                "active": is_active(problem, constraint, multiplier=multiplier, violation=violation),
+            }
             for name, constraint, value, violation, multiplier in constrained
         },
-        "weights": effective_weights(session),
+        "weights": weights,
+        "beta": relative_weight(weights, "rate"),
+        "gamma": relative_weight(weights, "mmd"),
         "lagrangian": float(lagrangian.value(mean, multipliers)),
     }
 

@@ -92,5 +92,7 @@ def _scalars(record: Record) -> dict[str, Any]:
     for name, constraint in record["constraints"].items():
         scalars[f"violation/{name}"] = constraint["violation"]
         scalars[f"multiplier/{name}"] = constraint["multiplier"]
+        scalars[f"price/{name}"] = constraint["price"]
+    scalars |= {name: record[name] for name in ("beta", "gamma") if record[name] is not None}
     scalars |= {f"weight/{name}": value for name, value in record["weights"].items()}
     return {**scalars, "learning_rate": record["learning_rate"], "steps_per_second": record["steps_per_second"]}

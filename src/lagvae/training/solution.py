@@ -9,10 +9,12 @@ from typing import Any
 
 from lagvae.data.dataset import Data
 from lagvae.duality.residuals import Residuals
+from lagvae.duality.sensitivity import active_constraints, price, relative_weight
 from lagvae.errors import SolveError
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
+from lagvae.training.diagnosis import Diagnosis, within_reach
 
 
 class Status(enum.StrEnum):
@@ -21,7 +23,7 @@ class Status(enum.StrEnum):
     FEASIBLE = "feasible"
     """Every bound holds on the training data, within 0.15 nat (2 % for bounds not in nats)."""
     INFEASIBLE = "infeasible"
-    """The budget is spent and a bound does not hold."""
+    """The budget is spent and a bound does not hold; ``Solution.diagnosis`` says why."""
     DIVERGED = "diverged"
     """The loss became non-finite; the last good checkpoint is kept."""
     STOPPED = "stopped"
@@ -39,6 +41,7 @@ class Solution:
         model: The trained model.
         multipliers: Constraint's name → λ, in nats of objective per unit of the bound.
         violations: Constraint's name → violation on the training data (≤ 0 is feasible).
+        diagnosis: Why each missed bound was out of reach; empty unless the status is INFEASIBLE.
         weights: Term → its effective weight in the final Lagrangian.
         evaluation: Estimates with standard errors; None unless the run reached its end.
         residuals: Distances from the KKT conditions; None likewise.
@@ -65,6 +68,33 @@ class Solution:
     folder: Path | None
     data: Data | None = field(repr=False)
     batch_size: int = 250
+    diagnosis: tuple[Diagnosis, ...] = ()
+
+    @property
+    def prices(self) -> dict[str, float]:
+        """Constraint's name → what loosening its bound by one natural unit (1 nat, 1e-4 of MMD²) would gain."""
+        return {name: price(c, self.multipliers[name]) for name, c in self.problem.constraints.items()}
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The names of the constraints that shape the solution, in order; see ``duality.sensitivity.is_active``."""
+        return active_constraints(self.problem, self.multipliers, self.violations)
+
+    @property
+    def beta(self) -> float | None:
+        """The effective weight of rate with distortion's as 1: β of the β-VAE. None where distortion has none."""
+        return relative_weight(self.weights, "rate")
+
+    @property
+    def gamma(self) -> float | None:
+        """The same of mmd."""
+        return relative_weight(self.weights, "mmd")
+
+    @property
+    def suggestion(self) -> str | None:
+        """The problem, as text, with the missed bounds moved to what this model reached, so that it solves it."""
+        found = within_reach(self.problem, self.diagnosis) if self.diagnosis else None
+        return str(found) if found else None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns how it ended in plain types: the content of ``evaluation.json``."""
@@ -72,7 +102,13 @@ class Solution:
             "status": str(self.status),
             "message": self.message,
             "multipliers": self.multipliers,
+            "prices": self.prices,
+            "active": list(self.active),
             "weights": self.weights,
+            "beta": self.beta,
+            "gamma": self.gamma,
+            "diagnosis": [found.as_dict() for found in self.diagnosis],
+            "suggestion": self.suggestion,
             "residuals": self.residuals.as_dict() if self.residuals else None,
             "step": self.step,
             "seconds": self.seconds,

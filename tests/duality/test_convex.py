@@ -141,7 +141,7 @@ class Trial:
 RULES = {
     # Its limits keep the multiplier of an inequality over a hundredth.
     # Nothing here learns on or decays: x answers at once, by about 1 per unit of λ where a VAE answers by 10 nats.
-    "forecast": Trial(partial(Forecast, gain=100.0, decay=10.0), steps=2000, tolerance=0.02),
+    "forecast": Trial(partial(Forecast, gain=100.0, decay=(10.0, 10.0), margin=0.0), steps=2000, tolerance=0.02),
     "gradient": Trial(partial(GradientAscent, learning_rate=0.3)),
     "nupi": Trial(partial(NuPI, learning_rate=0.3, proportional=0.5, smoothing=0.5)),
     "nupi, ν negative": Trial(partial(NuPI, learning_rate=0.3, proportional=0.3, smoothing=-0.5)),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ ONE_BOUND = Problem.parse("min rate s.t. neg_elbo <= 100")
 EQUALITY = Problem.parse("min distortion s.t. rate == 20")
 
 
-def rule_for(problem: Problem, start: float = 1.0, **options: float) -> Forecast:
+def rule_for(problem: Problem, start: float = 1.0, **options: Any) -> Forecast:
+    options = {"margin": 0.0} | options
     return Forecast(problem, torch.full((len(problem.subject_to),), start), **options)
 
 
@@ -29,7 +31,7 @@ def test_two_steps_by_hand() -> None:
     rule.update(torch.tensor([[2.0]]), progress=0.01)
     assert float(rule.multipliers) == pytest.approx(0.1 * math.sinh(asinh(1.0) + 0.1), rel=1e-6)
     # v = -1: fast = 0.5, slow = 1.25; slope = -0.75 · 0.5 / 0.01 = -37.5 a run;
-    # ahead = 0.5 - 37.5 (0.0225 + 0.98 / 3.5), clipped to -5.
+    # ahead = 0.5 - 37.5 (0.0225 + 0.98 / 5.95), clipped to -5.
     rule.update(torch.tensor([[-1.0]]), progress=0.02)
     assert float(rule.multipliers) == pytest.approx(0.1 * math.sinh(asinh(1.0) + 0.1 - 0.25), rel=1e-6)
 
@@ -46,7 +48,7 @@ def test_what_is_still_to_come_is_the_slope_times_the_rest() -> None:
     assert float(rule.fast) == pytest.approx(fast, abs=1e-4)
     assert float(rule.fast - rule.slow) == pytest.approx(-4.0 * (0.03 - 1 / steps), abs=1e-4)
     slope = -4.0 * (0.03 - 1 / steps) / 0.03
-    ahead = fast + slope * (0.0225 + 0.3 / 3.5)
+    ahead = fast + slope * (0.0225 + 0.3 / 4.25)  # 0.3 · 6 + 0.7 · 3.5
     assert asinh(float(rule.multipliers)) - before == pytest.approx(5.0 / steps * ahead, rel=1e-2)
 
 
@@ -98,6 +100,16 @@ def test_rests_before_hold_and_does_not_wind_up() -> None:
     rule.update(torch.tensor([[50.0]]), progress=0.4)
     # One step's worth of the clipped forecast alone: 5 · 5 · 0.001.
     assert float(rule.multipliers) == pytest.approx(0.1 * math.sinh(asinh(1.0) + 0.025), rel=1e-4)
+
+
+def test_aims_inside_an_inequality_and_at_an_equality() -> None:
+    problem = Problem.parse("min rate s.t. neg_elbo <= 100, distortion == 80, mmd <= 5e-4")
+    rule = Forecast(problem, torch.ones(3), hold=0.0)
+    rule.update(torch.tensor([[-0.1, 0.0, -1e-5]]), progress=0.01)  # where each of them aims
+    torch.testing.assert_close(rule.multipliers, torch.ones(1, 3))
+    rule.update(torch.zeros(1, 3), progress=0.02)
+    assert (rule.multipliers[0, [0, 2]] > 1).all()
+    assert float(rule.multipliers[0, 1]) == pytest.approx(1.0)
 
 
 def test_warms_up_in_a_straight_line_and_then_rests() -> None:

@@ -14,15 +14,16 @@ from lagvae.problem.problem import Problem
 class Forecast(DualRule):
     """λ grows while the violation is on its way to end above 0, and shrinks while it is on its way below.
 
-        v = violation / max(unit, |bound| / 100),   fast = average(v),   slow = average(fast)
+        v = violation / max(unit, |bound| / 100) + margin,   fast = average(v),   slow = average(fast)
         slope  = d fast / d progress ≈ (fast - slow) / lag of slow behind fast
         ahead  = fast + slope · (delay + (1 - progress) / decay)
         asinh(λ / w) += gain · Δprogress · clip(ahead, ±largest_violation)
 
     A model still improves while it trains, most of all while its learning rate decays. A rule that looks
     at today's violation therefore pushes against a bound that will be met anyway, and ends far inside
-    it. What is left to come is slope · (1 - progress) where improvement is steady, half or a third of it
-    under a decaying learning rate; ``delay`` makes up for the averages' own.
+    it. What is left to come is slope · (1 - progress) where improvement is steady, a third of it under a
+    decaying learning rate, and less where much of the slope is the answer to the last move, as it is early;
+    ``delay`` makes up for the averages' own.
 
     In λ / w the asinh is linear below 1 and logarithmic above: a multiplier can reach 0, equalities
     cross it, and large ones move by factors. Multipliers warm up linearly from ``first`` to ``start`` and
@@ -38,7 +39,9 @@ class Forecast(DualRule):
         warm_up: Share of the run after which they rest.
         hold: Share of the run after which they move.
         window: Share of the run over which violations are averaged; the slope takes twice as long.
-        decay: How many times less the remaining run improves the model than it would at today's pace.
+        decay: How many times less the remaining run improves the model than it would at today's pace: at the
+            run's beginning and at its end, linear in between.
+        margin: How far inside an inequality to aim, in units of v: forecasts err by about as much.
         largest_violation: Forecasts beyond it count as it: noise and transients should not.
         models: How many models share the rule.
     """
@@ -55,7 +58,8 @@ class Forecast(DualRule):
         warm_up: float = 1 / 3,
         hold: float = 0.4,
         window: float = 0.015,
-        decay: float = 3.5,
+        decay: tuple[float, float] = (6.0, 3.5),
+        margin: float = 0.1,
         largest_violation: float = 5.0,
         models: int = 1,
     ) -> None:
@@ -69,6 +73,7 @@ class Forecast(DualRule):
         self.width = 0.1 * objective / self.units
         self.largest = objective * largest_multipliers(problem)
         self.smallest = torch.where(self.is_equality, -self.largest, 0.0)
+        self.margin = torch.where(self.is_equality, 0.0, margin)
         self.tolerated = torch.maximum(self.units, self.scales / 100)
         self.fast, self.slow = torch.zeros_like(self.multipliers), torch.zeros_like(self.multipliers)
         self.updates = torch.zeros(())
@@ -79,11 +84,10 @@ class Forecast(DualRule):
         elapsed = (progress - self.progress).float()
         self.progress.fill_(progress)
         self.updates += 1
+        relative = violations / self.tolerated + self.margin
         # Ten values at least; and a plain mean at first, which has no bias towards the start at 0.
         first = 1 / self.updates
-        self.fast += torch.maximum(first, (elapsed / self.window).clamp(max=0.1)) * (
-            violations / self.tolerated - self.fast
-        )
+        self.fast += torch.maximum(first, (elapsed / self.window).clamp(max=0.1)) * (relative - self.fast)
         share = torch.maximum(first, (elapsed / (2 * self.window)).clamp(max=0.1))
         self.slow += share * (self.fast - self.slow)
         if progress < self.hold:
@@ -91,7 +95,8 @@ class Forecast(DualRule):
             self.multipliers.copy_(self.first + reached * (self.start - self.first))
             return
         slope = (self.fast - self.slow) * share / elapsed
-        ahead = self.fast + slope * (1.5 * self.window + (1 - progress) / self.decay)
+        decay = (1 - progress) * self.decay[0] + progress * self.decay[1]
+        ahead = self.fast + slope * (1.5 * self.window + (1 - progress) / decay)
         move = self.gain * elapsed * ahead.clamp(-self.largest_violation, self.largest_violation)
         moved = self.width * torch.sinh(torch.asinh(self.multipliers / self.width) + move)
         self.multipliers.copy_(moved.clamp(self.smallest, self.largest))

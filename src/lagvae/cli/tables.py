@@ -52,7 +52,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     for part in evaluation.estimates:
         if evaluation.problem.subject_to:
             holds = evaluation.is_feasible(part)
-            console.print(f"{part}: {'[green]every bound holds' if holds else '[red]a bound is missed'}[/]")
+            console.print(f"{_label(part)}: {'[green]every bound holds' if holds else '[red]a bound is missed'}[/]")
 
 
 def print_probe(probe: Probe, *, data: str) -> None:
@@ -91,30 +91,32 @@ def probe_table(probe: Probe) -> Table:
     for name, reached in probe.ranges.items():
         cells = [_cell(run[name]) for run in probe.estimates.values()]
         span = f"{format_value(reached.lowest)} to {format_value(reached.highest)}"
-        table.add_row(_label(name), reached.unit.removesuffix(" per example"), *cells, span)
+        table.add_row(_label(name), _short_unit(reached.unit), *cells, span)
     return table
 
 
 def estimate_table(evaluation: Evaluation) -> Table:
     """Returns quantity × part, each with its standard error."""
-    table = Table(header_style="bold", caption="± one standard error", caption_justify="left")
+    caption = "nats per example, ± one standard error"
+    table = Table(header_style="bold", caption=caption, caption_justify="left")
     table.add_column("quantity")
     table.add_column("unit", style="dim")
     for part in evaluation.estimates:
-        table.add_column(part, justify="right")
+        table.add_column(_label(part), justify="right")
     first = next(iter(evaluation.estimates.values()))
     reported = ("distortion", "rate", "neg_elbo", "mmd_biased", "mmd_unbiased")
     for name, estimate in first.items():
         if name in reported:
             cells = [_cell(found[name]) for found in evaluation.estimates.values()]
-            table.add_row(_label(name), estimate.unit, *cells)
+            table.add_row(_label(name), _short_unit(estimate.unit), *cells)
     return table
 
 
 def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
-    """Returns constraint × (value, violation, multiplier)."""
+    """Returns constraint × (its violation on each part, multiplier)."""
     table = Table(header_style="bold")
-    for column in ("constraint", "violation (train)", "violation (test)", "multiplier"):
+    violations = (f"violation ({_label(part)})" for part in evaluation.estimates)
+    for column in ("constraint", *violations, "multiplier"):
         table.add_column(column, justify="left" if column == "constraint" else "right")
     for name, constraint in solution.problem.constraints.items():
         cells = []
@@ -138,8 +140,12 @@ def _flags(settings: Settings) -> Iterator[str]:
             yield f"--{flag} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
+def _short_unit(unit: str) -> str:
+    return unit.removesuffix(" per example")  # the caption says it
+
+
 def _label(name: str) -> str:
-    return name.replace("_b", ", b").replace("_u", ", u")
+    return name.replace("_b", ", b").replace("_u", ", u").replace("held_out", "held-out")
 
 
 def _cell(estimate: Estimate) -> str:

@@ -33,8 +33,7 @@ def conclude(
     violations = logged_violations(names, log.history)
     evaluation, residuals = None, None
     if status is None:
-        total = len(data.train) + len(data.test)
-        with evaluation_progress(total, show=progress) as advance:
+        with evaluation_progress(data, show=progress) as advance:
             evaluation = evaluate_model(
                 session.model,
                 problem,
@@ -43,8 +42,8 @@ def conclude(
                 seed=settings.execution.seed,
                 advance=advance,
             )
-        violations = evaluation.violations("train")
-        status = Status.FEASIBLE if evaluation.is_feasible("train") else Status.INFEASIBLE
+        violations = evaluation.violations()
+        status = Status.FEASIBLE if evaluation.is_feasible() else Status.INFEASIBLE
         message = _sentence(problem, evaluation, status)
         residuals = kkt_residuals(problem, multipliers, violations, _lagrangian_history(session, log.history))
     solution = Solution(
@@ -72,11 +71,13 @@ def conclude(
 def _sentence(problem: Problem, evaluation: Evaluation, status: Status) -> str:
     if not problem.subject_to:
         return "trained; the problem has no bounds to keep"
+    is_held_out = evaluation.judged == "held_out"
     if status is Status.FEASIBLE:
-        return "every bound holds on the training data"
-    violations = evaluation.violations("train")
-    missed = [f"'{problem.constraints[name]}' by {abs(violations[name]):.3g}" for name in evaluation.missed("train")]
-    return f"missed {', '.join(missed)}; try more epochs or a wider bound"
+        return f"every bound holds on the {'held-out' if is_held_out else 'training'} data"
+    violations = evaluation.violations()
+    missed = [f"'{problem.constraints[name]}' by {abs(violations[name]):.3g}" for name in evaluation.missed()]
+    where = " on the held-out data" if is_held_out else ""
+    return f"missed {', '.join(missed)}{where}; try more epochs or a wider bound"
 
 
 def _lagrangian_history(session: Session, history: list[Record]) -> list[float]:

@@ -58,6 +58,8 @@ class Session:
     def take_step(self) -> Float[Tensor, "parts terms"]:
         """Descends in the weights on a training batch, and ascends in the multipliers.
 
+        Multipliers that learn from other examples than the weights: [Cotter2019].
+
         Returns:
             The terms' values on the training batch, and on the held-out batch where there is one: the
             violations are those of the last row.

@@ -37,7 +37,7 @@ def test_the_originals_settings_value_by_value() -> None:
     flat = preset("zhao2018").flat()
     assert {name: flat[name] for name in ORIGINAL} == ORIGINAL
     untouched = {name for name in flat if name not in ORIGINAL}
-    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds", "probe_epochs"}
+    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds", "probe_epochs", "held_out"}
     assert flat["epochs"] * (55_000 // flat["batch_size"]) == 1_100_000
 
 
@@ -110,6 +110,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("learning_rate", 1e30, 1e30),
     ("beta1", 0, 0.0),
     ("beta2", 0.999999, 0.999999),
+    ("held_out", 0, 0.0),
+    ("held_out", 0.25, 0.25),
     ("checkpoint_seconds", 0, 0.0),
     ("dual_learning_rate", None, None),
     ("probe_epochs", None, None),
@@ -144,6 +146,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("dual_learning_rate", 0, "a positive number as dual_learning_rate, got 0"),
     ("beta1", 1.0, r"a number in \[0, 1\) as beta1, got 1.0"),
     ("beta2", -0.1, r"a number in \[0, 1\) as beta2"),
+    ("held_out", 1.0, r"a number in \[0, 1\) as held_out, got 1.0"),
+    ("held_out", -0.1, r"a number in \[0, 1\) as held_out, got -0.1"),
+    ("held_out", None, r"a number in \[0, 1\) as held_out, got None"),
     ("checkpoint_seconds", -1, "a positive number as checkpoint_seconds"),
     ("shuffle", 1, "bool as shuffle, got 1"),
     ("device", 3, "str as device, got 3"),

@@ -70,6 +70,8 @@ class DualSettings:
     """The rule's own step size, where one is given."""
     probe_epochs: int | None = None
     """Epochs of the probe that best in a bound refers to; the run's own if none are given."""
+    held_out: float = 0.0
+    """Share of the training data on which the bounds are measured instead; the weights never see it."""
 
 
 @dataclass(frozen=True)
@@ -244,8 +246,8 @@ def check_setting(name: str, value: Any) -> Any:
 
 
 _LEAST = {"seed": 0, "warmup_steps": 0, "batch_size": 2}
-_BELOW = {"beta1": 1.0, "beta2": 1.0}
-_MAY_BE_ZERO = {"beta1", "beta2", "checkpoint_seconds"}
+_BELOW = {"beta1": 1.0, "beta2": 1.0, "held_out": 1.0}
+_MAY_BE_ZERO = {"beta1", "beta2", "checkpoint_seconds", "held_out"}
 
 
 def _is_count(value: Any, least: int) -> bool:

@@ -20,6 +20,11 @@ def derive_seed(seed: int, *path: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def permutation(size: int, seed: int, *path: object) -> Tensor:
+    """Returns the permutation of ``size`` things at ``path`` below ``seed``; it depends on nothing drawn before."""
+    return torch.randperm(size, generator=torch.Generator().manual_seed(derive_seed(seed, *path)))
+
+
 class Streams:
     """The generators of one run.
 
@@ -61,8 +66,7 @@ class Streams:
 
     def data_order(self, epoch: int, size: int) -> Tensor:
         """Returns the permutation of ``size`` examples for ``epoch``; it depends on nothing drawn before."""
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "data_order", epoch))
-        return torch.randperm(size, generator=generator)
+        return permutation(size, self.seed, "data_order", epoch)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the state of every stream."""

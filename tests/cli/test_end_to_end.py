@@ -224,6 +224,27 @@ def test_without_a_folder_it_is_runs_latest(lagvae: Command, tmp_path: Path) -> 
     assert lagvae("train", EASY, *TINY, "--overwrite").status == 0
 
 
+def test_held_out_data_are_trained_judged_and_evaluated(lagvae: Command, tmp_path: Path) -> None:
+    words = [word for word in TINY if word != "--quiet"]
+    answer = lagvae("train", EASY, *words, "--held-out", 0.2, "--out", "run")
+    assert answer.status == 0
+    assert "digits: 1200 training, 300 held-out and 297 test examples of 1×8×8" in answer.err
+    assert "FEASIBLE: every bound holds on the held-out data" in answer.out
+    for column in ("train", "held-out", "test", "violation (held-out)"):
+        assert column in answer.out
+    assert (tmp_path / "run" / "report.png").exists()
+    assert RunFolder(tmp_path / "run").read_config()["dual"]["held_out"] == 0.2
+    own = read(tmp_path / "run")
+    assert list(own["feasible"]) == ["train", "held_out", "test"]
+    assert [own["estimates"][part]["rate"]["examples"] for part in own["feasible"]] == [1200, 300, 297]
+    assert json.loads(lagvae("evaluate", "run", "--json").out)["estimates"] == own["estimates"]
+    assert "held-out: every bound holds" in lagvae("evaluate", "run").out
+    assert lagvae("train", "--resume", "run", "--quiet").status == 0
+    refused = lagvae("train", EASY, *TINY, "--held-out", 1.5, "--out", "other")
+    assert (refused.status, len(refused.err.splitlines())) == (2, 1)
+    assert "expected a number in [0, 1) as held_out, got 1.5" in refused.err
+
+
 def test_data_fetch(lagvae: Command) -> None:
     answer = lagvae("data", "fetch", "digits")
     assert answer.status == 0

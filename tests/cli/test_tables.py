@@ -76,7 +76,7 @@ def test_everything_but_commands_fits_80_columns(
     (row,) = [line for line in lines if line.startswith("│ mmd, unbiased")]
     assert row.count("±") == 3
     assert [line.split("│")[1].strip() for line in lines if line.startswith("│ ")][5:] == [
-        "violation, train", "violation, test", "violation, held out", "multiplier", "price", "active",
+        "violation, train", "violation, test", "violation, held-out", "multiplier", "price", "active",
     ]  # fmt: skip
 
 

@@ -195,3 +195,82 @@ def test_a_fingerprint_samples_data_of_every_proportion() -> None:
     for shape in ((300_000, 3), (3, 1_000_000)):
         zeros = torch.zeros(shape, dtype=torch.uint8)
         assert _data(zeros, zeros).fingerprint() != _data(zeros, zeros + 1).fingerprint()
+
+
+def _labelled(number: int) -> Data:
+    examples = Examples(_count(number), torch.arange(number))
+    return Data("numbers", examples, Examples(_count(4)), "a note")
+
+
+def _gathered(part: Examples) -> list[int]:
+    return part.gather(torch.arange(len(part)))[:, 0].tolist()
+
+
+def test_a_share_is_held_out_at_random_in_order_with_its_labels() -> None:
+    whole = _labelled(50)
+    data = whole.hold_out(0.2, seed=0)
+    assert list(data.parts) == ["train", "held_out", "test"]
+    assert (data.name, data.note, data.test) == ("numbers", "a note", whole.test)
+    train, held_out = data.parts["train"], data.parts["held_out"]
+    assert (len(train), len(held_out)) == (40, 10)
+    for part in (train, held_out):
+        assert _gathered(part) == sorted(_gathered(part))
+        assert part.labels is not None
+        assert part.labels.tolist() == _gathered(part)
+    assert sorted(_gathered(train) + _gathered(held_out)) == list(range(50))
+    assert _gathered(held_out) not in ([*range(10)], [*range(40, 50)])
+
+
+def test_the_seed_decides_what_is_held_out() -> None:
+    first, again, other = (_labelled(50).hold_out(0.2, seed=seed).parts["held_out"] for seed in (0, 0, 1))
+    assert _gathered(first) == _gathered(again) != _gathered(other)
+
+
+def test_nothing_is_held_out_unless_asked() -> None:
+    whole = _labelled(50)
+    assert whole.hold_out(0.0, seed=0) is whole
+    assert list(whole.parts) == ["train", "test"]
+
+
+@pytest.mark.parametrize("mapped", [True, False], ids=["memory map", "tensor"])
+def test_holding_out_copies_no_values(mapped: bool, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", _count(50).numpy())
+    examples = Examples(np.load(tmp_path / "x.npy", mmap_mode="r") if mapped else _count(50))
+    data = Data("", examples, Examples(_count(4))).hold_out(0.2, seed=0)
+    train, held_out = data.parts["train"], data.parts["held_out"]
+    assert train.values is held_out.values is examples.values
+    assert sorted(_gathered(train) + _gathered(held_out)) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "message"),
+    [
+        (50, 0.02, r"got 1 held out of 50 \(held_out=0.02\); try a larger share"),
+        (50, 0.98, r"got 49 held out of 50 \(held_out=0.98\); try a smaller share"),
+        (3, 0.5, r"got 2 held out of 3 \(held_out=0.5\); try more data"),
+    ],
+)
+def test_two_examples_are_left_on_either_side(count: int, share: float, message: str) -> None:
+    with pytest.raises(DataError, match=f"two training examples or more on either side of the split, {message}"):
+        _labelled(count).hold_out(share, seed=0)
+    assert len(_labelled(4).hold_out(0.5, seed=0).train) == 2
+
+
+def test_what_is_split_is_not_split_again() -> None:
+    data = _labelled(50).hold_out(0.2, seed=0)
+    with pytest.raises(DataError, match=r"data to hold out from, got data with a held-out part .*; try held_out=0"):
+        data.hold_out(0.2, seed=0)
+    assert data.hold_out(0, seed=0) is data
+
+
+def test_a_fingerprint_knows_what_is_held_out() -> None:
+    splits = [_labelled(50), *(_labelled(50).hold_out(0.2, seed=seed) for seed in (0, 1))]
+    assert len({data.fingerprint() for data in splits}) == 3
+    assert splits[1].fingerprint() == _labelled(50).hold_out(0.2, seed=0).fingerprint()
+
+
+def test_a_part_that_was_split_off_is_opened_like_any_other() -> None:
+    rest = _labelled(50).hold_out(0.2, seed=0).train
+    assert open_data((rest, _count(4))).train is rest
+    data = open_data(rest)
+    assert sorted(_ids(data.train) + _ids(data.test)) == _gathered(rest)

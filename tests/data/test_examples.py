@@ -67,6 +67,32 @@ def test_to_moves_tensors_and_leaves_a_memory_map_alone(examples: Examples) -> N
         assert moved.values is examples.values
 
 
+def test_picked_examples_share_the_values(examples: Examples) -> None:
+    picked = examples.pick(torch.tensor([1, 3, 4]))
+    assert picked.values is examples.values
+    assert len(picked) == 3
+    assert picked.labels is not None
+    assert picked.labels.tolist() == [3, 1, 0]
+    assert torch.equal(picked.gather(torch.tensor([2, 0])), examples.gather(torch.tensor([4, 1])))
+    again = picked.pick(torch.tensor([2, 1]))
+    assert torch.equal(again.gather(torch.arange(2)), examples.gather(torch.tensor([4, 3])))
+    middle = picked.subset(1, 3)
+    assert torch.equal(middle.gather(torch.arange(2)), examples.gather(torch.tensor([3, 4])))
+    assert middle.labels is not None
+    assert middle.labels.tolist() == [1, 0]
+
+
+def test_of_shared_values_only_the_picked_go_to_another_device(examples: Examples) -> None:
+    picked = examples.pick(torch.tensor([1, 3]))
+    moved = picked.to("meta")
+    assert len(moved) == 2
+    if isinstance(examples.values, torch.Tensor):
+        assert (moved.values.shape, moved.rows) == ((2, 2, 3), None)
+        assert picked.to("cpu").values is examples.values
+    else:
+        assert moved.values is examples.values
+
+
 def test_missing_labels_stay_missing(values: torch.Tensor) -> None:
     examples = Examples(values)
     assert examples.to("cpu").labels is None

@@ -16,7 +16,7 @@ EQUALITY = Problem.parse("min distortion s.t. rate == 20")
 
 
 def rule_for(problem: Problem, start: float = 1.0, **options: Any) -> Forecast:
-    options = {"margin": 0.0} | options
+    options = {"gain": 5.0, "margin": 0.0} | options
     return Forecast(problem, torch.full((len(problem.subject_to),), start), **options)
 
 

@@ -18,7 +18,7 @@ import lagvae as lv
 from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.model.draw import Draw
 from lagvae.settings import Settings
-from lagvae.training.session import Session
+from lagvae.training.batches import Batches
 from tiny_runs import PROBLEM, TINY, assert_same_tensors, measured, run, stopped_after
 
 
@@ -209,17 +209,17 @@ def test_data_that_cannot_be_scored(tmp_path: Path, data: Any, message: str) -> 
 
 def seen_by(**settings: Any) -> list[list[int]]:
     """Which examples each step visits."""
-    batches: list[list[int]] = []
-    next_batch = Session._next_batch
+    seen: list[list[int]] = []
+    index_of = Batches.index
 
-    def watched(session: Session) -> Tensor:
-        batches.append((index := next_batch(session)).tolist())
+    def watched(batches: Batches, step: int) -> Tensor:
+        seen.append((index := index_of(batches, step)).tolist())
         return index
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "_next_batch", watched)
+        patch.setattr(Batches, "index", watched)
         run(problem=ONE_BOUND, data=PIXELS, batch_size=100, epochs=2, **settings)
-    return batches
+    return seen
 
 
 def test_each_epoch_has_an_order_of_its_own_unless_told_not_to() -> None:

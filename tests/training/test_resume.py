@@ -92,11 +92,11 @@ def test_what_was_measured_since_the_last_record_is_in_the_checkpoint(tmp_path: 
         run(tmp_path / "run")
     assert [record["step"] for record in metrics(tmp_path / "run")] == [5]
     tensors, _ = load_checkpoint(tmp_path / "run" / "checkpoints")
-    assert tensors["log/unlogged"].shape == (2, 3)
+    assert tensors["log/unlogged"].shape == (2, 1, 3)
     run(tmp_path / "run", resume=True)
     assert [record["step"] for record in metrics(tmp_path / "run")] == [5, 10, 15, 18]
     tensors, _ = load_checkpoint(tmp_path / "run" / "checkpoints")
-    assert tensors["log/unlogged"].shape == (0, 3)
+    assert tensors["log/unlogged"].shape == (0, 1, 3)
 
 
 def test_a_resumed_run_may_log_more_often_and_keeps_its_bits(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     for part in evaluation.estimates:
         if evaluation.problem.subject_to:
             missed = ", ".join(f"'{evaluation.problem.constraints[name]}'" for name in evaluation.missed(part))
-            console.print(f"{part}: {f'[red]missed {missed}' if missed else '[green]every bound holds'}[/]")
+            console.print(f"{_label(part)}: {f'[red]missed {missed}' if missed else '[green]every bound holds'}[/]")
 
 
 def print_probe(probe: Probe, *, data: str) -> None:
@@ -103,11 +103,12 @@ def probe_table(probe: Probe) -> Table:
 
 def estimate_table(evaluation: Evaluation) -> Table:
     """Returns quantity × part, each with its standard error."""
-    table = Table(header_style="bold", caption="nats per example; ± one standard error", caption_justify="left")
+    caption = "nats per example, ± one standard error"
+    table = Table(header_style="bold", caption=caption, caption_justify="left")
     table.add_column("quantity")
     table.add_column("unit", style="dim")
     for part in evaluation.estimates:
-        table.add_column(part, justify="right")
+        table.add_column(_label(part), justify="right")
     first = next(iter(evaluation.estimates.values()))
     reported = ("distortion", "rate", "neg_elbo", "mmd_biased", "mmd_unbiased")
     for name, estimate in first.items():
@@ -127,7 +128,7 @@ def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
     for part in evaluation.estimates:
         missed = evaluation.missed(part)
         cells = [format_violation(v, is_met=name not in missed) for name, v in evaluation.violations(part).items()]
-        table.add_row(f"violation, {part.replace('_', ' ')}", *cells)
+        table.add_row(f"violation, {_label(part)}", *cells)
     table.add_row("multiplier", *(short_exponent(f"{solution.multipliers[name]:.4g}") for name in problem.names))
     units = [price_unit(problem, constraint) for constraint in problem.subject_to]
     table.add_row("price", *map(format_price, solution.prices.values(), units))
@@ -226,7 +227,7 @@ def _flags(settings: Settings) -> Iterator[str]:
 
 
 def _label(name: str) -> str:
-    return name.replace("_b", ", b").replace("_u", ", u")
+    return name.replace("_b", ", b").replace("_u", ", u").replace("held_out", "held-out")
 
 
 def _short_unit(unit: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,8 +21,9 @@ from lagvae.data.named import read_named
 from lagvae.data.registry import DIGITS, IDX_SETS, is_named
 from lagvae.data.torch_dataset import stack_dataset
 from lagvae.errors import DataError, expected, nearest
+from lagvae.streams import permutation
 
-HOLD_OUT_EVERY = 10
+TEST_EVERY = 10
 """Of data without a test part, one example in this many becomes the test part."""
 
 _SAMPLED_BYTES = 2**19
@@ -33,29 +34,65 @@ _KINDS = "a .npy or .npz file, a folder of images, an array, a tensor, a torch D
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set: two parts of the same event shape and dtype.
+    """A data set: two or three parts of the same event shape and dtype.
 
     Attributes:
         name: What :func:`open_data` opens it again by: a set's name or an absolute path. "" if it is in memory only.
-        train: What is learned from.
-        test: What is held out.
+        train: What the weights learn from.
+        test: What nothing learns from.
         note: What the reader did beyond reading, in one sentence, or "".
+        held_out: What the multipliers learn from, where it is not the training part.
     """
 
     name: str
     train: Examples
     test: Examples
     note: str = ""
+    held_out: Examples | None = None
+
+    @property
+    def parts(self) -> dict[str, Examples]:
+        """Name → part: train, held_out where there is one, test."""
+        held_out = {} if self.held_out is None else {"held_out": self.held_out}
+        return {"train": self.train, **held_out, "test": self.test}
+
+    def hold_out(self, share: float, *, seed: int) -> Data:
+        """Returns the data with a random share of the training part held out; the same examples for the same seed.
+
+        Both halves keep the order of the examples and share their storage: nothing is copied.
+
+        Args:
+            share: Of the training part, in [0, 1); 0 returns the data as they are.
+            seed: A run's.
+
+        Raises:
+            DataError: Either half would have fewer than two examples, or the data are split already.
+        """
+        if share == 0:
+            return self
+        if self.held_out is not None:
+            raise DataError(
+                expected("data to hold out from", got="data with a held-out part of their own", fix="held_out=0")
+            )
+        size = len(self.train)
+        count = round(share * size)
+        if min(count, size - count) < 2:
+            got = f"{count} held out of {size} (held_out={share:g})"
+            fix = "more data" if size < 4 else "a smaller share" if count > 1 else "a larger share"
+            raise DataError(expected("two training examples or more on either side of the split", got=got, fix=fix))
+        order = permutation(size, seed, "held_out")
+        held_out, rest = (self.train.pick(half.sort().values) for half in order.split([count, size - count]))
+        return replace(self, train=rest, held_out=held_out)
 
     def fingerprint(self) -> str:
-        """Returns a short hash of the shapes, the dtype and a sample of the bytes of both parts.
+        """Returns a short hash of the shapes, the dtype and a sample of the bytes of every part.
 
         A run that is resumed with other data is noticed by it. About 1 MB is read, however large the data.
         """
         digest = hashlib.sha256()
-        for part in (self.train, self.test):
+        for part in self.parts.values():
             kind = "uint8" if part.is_uint8 else "float32"
-            digest.update(f"{list(part.values.shape)} {kind};".encode())
+            digest.update(f"{[len(part), *part.event_shape]} {kind};".encode())
             digest.update(_sample_bytes(part))
         return digest.hexdigest()[:16]
 
@@ -91,7 +128,7 @@ def open_data(source: Source, *, folder: str | Path | None = None, progress: boo
     train, test = _read_parts(source, folder, progress, where="the data")
     note = ""
     if test is None:
-        train, test, note = _hold_out(train)
+        train, test, note = _split_off_test(train)
     _check_agreement(train, test)
     return Data(_name(source), train, test, note)
 
@@ -114,6 +151,8 @@ def _read_parts(
         return read_named(source, folder=folder, progress=progress)
     if isinstance(source, str | Path):
         return _read_path(source)
+    if isinstance(source, Examples) and source.rows is not None:
+        return source, None  # a share of what was opened before
     if isinstance(source, Examples):
         return build_examples(source.values, source.labels, where=where), None
     if isinstance(source, np.ndarray | Tensor):
@@ -158,7 +197,7 @@ def _name(source: Part) -> str:
     return str(Path(source).expanduser().absolute()) if isinstance(source, str | Path) else ""
 
 
-def _hold_out(whole: Examples) -> tuple[Examples, Examples, str]:
+def _split_off_test(whole: Examples) -> tuple[Examples, Examples, str]:
     """Splits off a test part, by position only, so that the same data is split the same way ever after."""
     count = len(whole)
     if count < 2:
@@ -167,12 +206,12 @@ def _hold_out(whole: Examples) -> tuple[Examples, Examples, str]:
         )
     if isinstance(whole.values, np.memmap):
         # Only neighbours of a memory map can be had without loading them.
-        start = count - max(1, count // HOLD_OUT_EVERY)
+        start = count - max(1, count // TEST_EVERY)
         note = f"no test part in the file: the last tenth, {count - start} examples, held out"
         return whole.subset(0, start), whole.subset(start, count), note
     position = torch.arange(count)
-    is_test = position % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1
-    if count < HOLD_OUT_EVERY:
+    is_test = position % TEST_EVERY == TEST_EVERY - 1
+    if count < TEST_EVERY:
         is_test = position == count - 1
     train, test = (_pick(whole, chosen.nonzero()[:, 0]) for chosen in (~is_test, is_test))
     return train, test, "no test part in the data: 1 example in 10 held out"

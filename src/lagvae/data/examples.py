@@ -16,16 +16,18 @@ class Examples:
     """One part of a data set, as it is stored: nothing is scaled or drawn before it is asked for.
 
     Attributes:
-        values: ``[N, *event_shape]``. uint8, where 0..255 means 0..1, or float32; a tensor, or for a file that is
+        values: ``[rows, *event_shape]``. uint8, where 0..255 means 0..1, or float32; a tensor, or for a file that is
             too large to load a read-only memory map.
         labels: int64 ``[N]``, or None.
+        rows: int64 ``[N]``, which of the values are the examples; None if all are. Two parts may so share one array.
     """
 
     values: Tensor | np.memmap
     labels: Tensor | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
-        return int(self.values.shape[0])
+        return int(self.values.shape[0]) if self.rows is None else len(self.rows)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -38,23 +40,41 @@ class Examples:
         return self.values.dtype in (torch.uint8, np.uint8)
 
     def to(self, device: torch.device | str) -> Examples:
-        """Returns the examples with their tensors on ``device``; a memory map stays the file it is."""
+        """Returns the examples with their tensors on ``device``; a memory map stays the file it is.
+
+        Of an array that is shared only the examples themselves go to another device.
+        """
+        values, rows = self.values, self.rows
+        if isinstance(values, Tensor) and rows is not None and values.device != torch.device(device):
+            values, rows = values.index_select(0, rows), None
         return Examples(
-            values=self.values.to(device) if isinstance(self.values, Tensor) else self.values,
+            values=values.to(device) if isinstance(values, Tensor) else values,
             labels=None if self.labels is None else self.labels.to(device),
+            rows=rows,
         )
 
     def gather(self, index: Int64[Tensor, " batch"]) -> Shaped[Tensor, "batch ..."]:
         """Returns the examples at ``index`` in their stored dtype, on the device of the values."""
+        if self.rows is not None:
+            index = self.rows[index.to(self.rows.device)]
         if isinstance(self.values, Tensor):
             return self.values.index_select(0, index.to(self.values.device))
         return torch.from_numpy(np.array(self.values[index.cpu().numpy()]))
 
     def subset(self, start: int, stop: int) -> Examples:
         """Returns the examples ``start`` up to, without, ``stop``: a view, nothing is copied."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        if self.rows is not None:
+            return Examples(self.values, labels, self.rows[start:stop])
         # numpy's types do not say that a slice of a memory map is one.
-        values = cast("Tensor | np.memmap", self.values[start:stop])
-        return Examples(values, None if self.labels is None else self.labels[start:stop])
+        return Examples(cast("Tensor | np.memmap", self.values[start:stop]), labels)
+
+    def pick(self, index: Int64[Tensor, " picked"]) -> Examples:
+        """Returns the examples at ``index``, which share these values: nothing is copied but labels."""
+        labels = None if self.labels is None else self.labels[index.to(self.labels.device)]
+        if isinstance(self.values, Tensor):
+            index = index.to(self.values.device)
+        return Examples(self.values, labels, index if self.rows is None else self.rows[index.to(self.rows.device)])
 
 
 def binarise(raw: Shaped[Tensor, "..."], generator: torch.Generator) -> Float32[Tensor, "..."]:

@@ -54,7 +54,7 @@ class Forecast(DualRule):
         start: Float[Tensor, " constraints"] | None = None,
         first: Float[Tensor, " constraints"] | None = None,
         *,
-        gain: float = 5.0,
+        gain: float = 8.0,
         warm_up: float = 1 / 3,
         hold: float = 0.4,
         window: float = 0.015,

@@ -44,22 +44,29 @@ class Evaluation:
     def __getitem__(self, part: str) -> dict[str, Estimate]:
         return self.estimates[part]
 
-    def violations(self, part: str = "train") -> dict[str, float]:
-        """Returns name → violation (≤ 0 is feasible) of every constraint."""
+    @property
+    def judged(self) -> str:
+        """The part that bounds are to hold on: ``held_out`` where there is one, else ``train``."""
+        return "held_out" if "held_out" in self.estimates else "train"
+
+    def violations(self, part: str | None = None) -> dict[str, float]:
+        """Returns name → violation (≤ 0 is feasible) of every constraint, on the judged part if none is named."""
+        found = self.estimates[part or self.judged]
         return {
-            name: constraint.violation(self.estimates[part][_constraint_key(name)].value)
+            name: constraint.violation(found[_constraint_key(name)].value)
             for name, constraint in self.problem.constraints.items()
         }
 
-    def missed(self, part: str = "train") -> list[str]:
+    def missed(self, part: str | None = None) -> list[str]:
         """Returns the names of the constraints that are not met within their tolerance."""
+        found = self.estimates[part or self.judged]
         return [
             name
             for name, constraint in self.problem.constraints.items()
-            if not constraint.is_met_by(self.estimates[part][_constraint_key(name)].value, slack=constraint.tolerance)
+            if not constraint.is_met_by(found[_constraint_key(name)].value, slack=constraint.tolerance)
         ]
 
-    def is_feasible(self, part: str = "train") -> bool:
+    def is_feasible(self, part: str | None = None) -> bool:
         """Whether every constraint is met within its tolerance."""
         return not self.missed(part)
 
@@ -85,7 +92,7 @@ def evaluate_model(
     seed: int = 0,
     advance: Advance | None = None,
 ) -> Evaluation:
-    """Measures a model on both parts of a data set, in float32, binarising afresh.
+    """Measures a model on every part of a data set, in float32, binarising afresh.
 
     Reported for each part: distortion, rate and neg_elbo (per example; standard error s/√N), mmd
     biased and unbiased in the problem's kernel, and every constrained quantity as the problem
@@ -96,7 +103,7 @@ def evaluate_model(
     Args:
         model: What to measure.
         problem: Whose constraints to check.
-        data: Both parts.
+        data: Its parts.
         batch_size: Examples per mmd; the one trained with, to compare with its bound.
         seed: Of binarisation, posterior noise, prior samples and order.
         advance: Told of progress.
@@ -105,11 +112,10 @@ def evaluate_model(
         Estimates by part and name.
     """
     quantities = _quantities(problem)
-    parts: dict[str, Examples] = {"train": data.train, "test": data.test}
     was_training = model.training
     model.eval()
     estimates = {}
-    for part, examples in parts.items():
+    for part, examples in data.parts.items():
         streams = Streams(derive_seed(seed, "evaluation", part), model.device)
         samples = _measure(model, examples, quantities.values(), batch_size, streams, advance or (lambda _: None))
         estimates[part] = {

@@ -59,7 +59,8 @@ def _draw_constraint(axes: Axes, solution: Solution, name: str, colour: str) -> 
     values = [record["constraints"][name]["value"] for record in solution.history]
     constraint = solution.problem.constraints[name]
     bound = constraint.bound
-    axes.plot(steps, values, color=colour, linewidth=1.2, label=f"{name} (batches)")
+    batches = "held-out batches" if any("held_out" in record for record in solution.history) else "batches"
+    axes.plot(steps, values, color=colour, linewidth=1.2, label=f"{name} ({batches})")
     axes.axhline(bound, color="black", linewidth=0.8, linestyle="--", label=str(constraint))
     if values:
         # The first epochs are off the scale on purpose: what matters is the approach to the bound.

@@ -11,7 +11,8 @@ from lagvae.model.vae import VAE, mlp_vae
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
-from lagvae.streams import Streams
+from lagvae.streams import Streams, derive_seed
+from lagvae.training.batches import Batches
 from lagvae.training.hardware import pick_device, pick_dtype
 from lagvae.training.optimization import build_optimizer
 from lagvae.training.session import Session
@@ -30,7 +31,7 @@ def build_session(
 
     Args:
         problem: What to solve; every bound a number.
-        data: What to train on.
+        data: What to train on, and where bounds are measured if there is a held-out part.
         settings: Of networks, optimiser, rule, device and seed.
         model: Trained in place; built from the settings if none is given.
         optimizer: A function of the weights, in place of the settings' optimiser.
@@ -41,8 +42,8 @@ def build_session(
         ShapeError: The networks do not fit the data.
         SettingError: There is no such device, optimiser or rule.
     """
-    device = pick_device(settings.execution.device)
-    streams = Streams(settings.execution.seed, device)
+    device, seed = pick_device(settings.execution.device), settings.execution.seed
+    streams = Streams(seed, device)
     if model is None:
         model = mlp_vae(data.train.event_shape, generator=streams.initial_weights, **asdict(settings.network))
     model.check_data(data)
@@ -50,13 +51,19 @@ def build_session(
     model.to(device).train()
     rule = build_rule(problem, settings.dual) if dual is None else dual(problem)
     rule.to(device)
+    size, shuffle = settings.primal.batch_size, settings.primal.shuffle
+    held_out = None
+    if data.held_out is not None and problem.subject_to:
+        # Streams of its own: what the weights see is the same whether violations are measured here or not.
+        held_out_streams = Streams(derive_seed(seed, "held_out", "batches"), device)
+        held_out = Batches(data.held_out.to(device), held_out_streams, size=size, shuffle=shuffle)
     return Session(
         model=model,
         lagrangian=Lagrangian(problem, device),
         rule=rule,
         optimizer=build_optimizer(model.parameters(), settings.primal, optimizer),
-        examples=data.train.to(device),
-        streams=streams,
+        batches=Batches(data.train.to(device), streams, size=size, shuffle=shuffle),
+        held_out=held_out,
         settings=settings.primal,
         dtype=pick_dtype(settings.execution.precision, device),
     )

@@ -37,8 +37,7 @@ def conclude(
     evaluation, residuals = None, None
     diagnosis: tuple[Diagnosis, ...] = ()
     if status is None:
-        total = len(data.train) + len(data.test)
-        with evaluation_progress(total, show=progress) as advance:
+        with evaluation_progress(data, show=progress) as advance:
             evaluation = evaluate_model(
                 session.model,
                 problem,
@@ -47,11 +46,11 @@ def conclude(
                 seed=settings.execution.seed,
                 advance=advance,
             )
-        violations = evaluation.violations("train")
-        status = Status.FEASIBLE if evaluation.is_feasible("train") else Status.INFEASIBLE
+        violations = evaluation.violations()
+        status = Status.FEASIBLE if evaluation.is_feasible() else Status.INFEASIBLE
         diagnosis = diagnose(
             problem,
-            evaluation.missed("train"),
+            evaluation.missed(),
             violations=violations,
             multipliers=multipliers,
             largest=dict(zip(names, session.rule.largest.expand_as(session.rule.multipliers)[0].tolist(), strict=True)),
@@ -59,7 +58,7 @@ def conclude(
             latent_dim=session.model.latent_dim,
             batch_size=session.batch_size,
         )
-        message = _sentence(problem, diagnosis)
+        message = _sentence(problem, diagnosis, is_held_out=evaluation.judged == "held_out")
         residuals = kkt_residuals(problem, multipliers, violations, _lagrangian_history(session, log.history))
     solution = Solution(
         status=status,
@@ -84,10 +83,12 @@ def conclude(
     return solution
 
 
-def _sentence(problem: Problem, diagnosis: Sequence[Diagnosis]) -> str:
+def _sentence(problem: Problem, diagnosis: Sequence[Diagnosis], *, is_held_out: bool) -> str:
     if not problem.subject_to:
         return "trained; the problem has no bounds to keep"
-    return summarize(problem, diagnosis) if diagnosis else "every bound holds on the training data"
+    if diagnosis:
+        return summarize(problem, diagnosis, where=" on the held-out data" if is_held_out else "")
+    return f"every bound holds on the {'held-out' if is_held_out else 'training'} data"
 
 
 def _lagrangian_history(session: Session, history: list[Record]) -> list[float]:

@@ -134,7 +134,7 @@ def within_reach(problem: Problem, diagnosis: Sequence[Diagnosis]) -> Problem | 
         return None
 
 
-def summarize(problem: Problem, diagnosis: Sequence[Diagnosis]) -> str:
+def summarize(problem: Problem, diagnosis: Sequence[Diagnosis], *, where: str = "") -> str:
     """Returns which bounds were missed, by how much, and what to try, in one line."""
     missed = [f"'{problem.constraints[found.name]}' by {format_value(abs(found.violation))}" for found in diagnosis]
     epochs = max((found.epochs for found in diagnosis if found.epochs is not None), default=None)
@@ -142,7 +142,7 @@ def summarize(problem: Problem, diagnosis: Sequence[Diagnosis]) -> str:
     bounds = [str(reachable.constraints[found.name]) for found in diagnosis] if reachable else []
     remedies = [f"{epochs} epochs"] if epochs else []
     remedies.append(f"'{', '.join(bounds)}'" if bounds else "wider bounds")
-    return f"missed {', '.join(missed)}; try {' or '.join(remedies)}"
+    return f"missed {', '.join(missed)}{where}; try {' or '.join(remedies)}"
 
 
 def round_outward(value: float, constraint: Constraint) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lagvae.data.dataset import Source, open_data
+from lagvae.data.dataset import Data, Source, open_data
 from lagvae.errors import DataError, expected
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
-from lagvae.storage.folder import RunFolder
+from lagvae.storage.folder import RunFolder, settings_of
 from lagvae.training.load import load
 from lagvae.training.progress import evaluation_progress
 from lagvae.training.solution import Solution
@@ -21,11 +21,11 @@ def evaluate(
     data_folder: str | Path | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Measures a solution, or the run in a folder, on both parts of a data set.
+    """Measures a solution, or the run in a folder, on every part of a data set.
 
     Args:
         solution: What ``fit`` or ``load`` returned, or a run's folder.
-        data: As for ``fit``; the run's own data if none are given.
+        data: As for ``fit``, taken as they are; the run's own, split as the run split them, if none are given.
         seed: Of binarisation, posterior noise and prior samples.
         data_folder: Where named data sets live.
         progress: Whether to show a bar on a terminal.
@@ -41,15 +41,22 @@ def evaluate(
     """
     if not isinstance(solution, Solution):
         solution = load(solution)
-    if data is None:
-        data = solution.data
-    if data is None and solution.folder is not None:
-        data = RunFolder(solution.folder).read_config()["data"] or None
-    if data is None:
-        raise DataError(expected("data to evaluate on", got="none", fix="evaluate(solution, data)"))
-    opened = open_data(data, folder=data_folder, progress=progress)
+    if data is not None:
+        opened = open_data(data, folder=data_folder, progress=progress)
+    else:
+        opened = solution.data or _reopen(solution, data_folder, progress)
     solution.model.check_data(opened)
-    with evaluation_progress(len(opened.train) + len(opened.test), show=progress) as advance:
+    with evaluation_progress(opened, show=progress) as advance:
         return evaluate_model(
             solution.model, solution.problem, opened, batch_size=solution.batch_size, seed=seed, advance=advance
         )
+
+
+def _reopen(solution: Solution, data_folder: str | Path | None, progress: bool) -> Data:
+    """Opens what a run was trained on, with the same examples held out."""
+    config = RunFolder(solution.folder).read_config() if solution.folder is not None else {"data": ""}
+    if not config["data"]:
+        raise DataError(expected("data to evaluate on", got="none", fix="evaluate(solution, data)"))
+    settings = settings_of(config)
+    opened = open_data(config["data"], folder=data_folder, progress=progress)
+    return opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)

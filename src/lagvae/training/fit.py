@@ -44,6 +44,9 @@ def fit(
 
         min over θ, max over λ ≥ 0:   f(θ) + Σ λ_c (value_c(θ) - bound_c)
 
+    With ``held_out=0.1`` the multipliers ascend on a tenth of the training data that the weights never see:
+    bounds are then met there, and so on other unseen data, however much the weights overfit.
+
     Args:
         problem: A problem, or its text. A bound relative to ``best`` (``neg_elbo <= best + 4``) is made a number
             first, by a probe with the same settings: ``best`` is what an ordinary VAE reaches with this budget.
@@ -69,7 +72,7 @@ def fit(
 
     Raises:
         ProblemError: The problem is not one, or its bounds relative to ``best`` turn out contradictory.
-        DataError: The data are missing, damaged or outside what the likelihood scores.
+        DataError: The data are missing, damaged, too few to hold some out, or outside what the likelihood scores.
         ShapeError: The networks do not fit the data.
         SettingError: A setting is unknown or out of range.
         CheckpointError: ``out`` holds another run, or cannot be written.
@@ -89,6 +92,7 @@ def fit(
         folder.check_free(overwrite=overwrite)
 
     opened = open_data(data, folder=data_folder, progress=progress)
+    opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     given = {"model": model is not None, "optimizer": callable(optimizer), "dual": callable(dual)}
     custom = [name for name, is_given in given.items() if is_given]
     make_optimizer = optimizer if callable(optimizer) else None
@@ -100,8 +104,8 @@ def fit(
     session = build_session(
         problem, opened, settings, model=model, optimizer=make_optimizer, dual=dual if callable(dual) else None
     )
-    problem.warn_of_floors(latent_dim=session.model.latent_dim, batch_size=session.batch_size)
-    log = RunLog(folder, terms=len(session.lagrangian.terms))
+    problem.warn_of_floors(latent_dim=session.model.latent_dim, batch_size=(session.held_out or session.batches).size)
+    log = RunLog(folder, measured_shape=session.measured_shape)
     if folder is not None:
         config = make_config(
             problem,
@@ -119,7 +123,7 @@ def fit(
             folder.create(config)
             log.save(session, 0.0, log.unlogged)
 
-    announce(opened, session.streams.device, session.dtype, show=progress)
+    announce(opened, session.device, session.dtype, show=progress)
     keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
     return conclude(session, log, opened, settings, status, message, progress=progress)

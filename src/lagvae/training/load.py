@@ -61,7 +61,7 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
         problem=problem,
         model=model.eval(),
         multipliers=dict(zip(problem.names, tensors["dual/multipliers"][0].tolist(), strict=True)),
-        violations=evaluation.violations("train") if evaluation else logged_violations(problem.names, history),
+        violations=evaluation.violations() if evaluation else logged_violations(problem.names, history),
         weights=content["weights"],
         evaluation=evaluation,
         residuals=Residuals(**_floats(content["residuals"])) if content.get("residuals") else None,

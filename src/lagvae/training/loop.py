@@ -25,7 +25,7 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
     # Steps that an interrupted session took after its last record come first: the log does not see the break.
     filled = len(log.unlogged)
     rows = filled + min(log_every, session.total_steps - session.step)
-    values = torch.empty(rows, len(session.lagrangian.terms), device=session.streams.device)
+    values = torch.empty(rows, *session.measured_shape, device=session.device)
     values[:filled] = log.unlogged
     began = last = time.monotonic()
     last_step = session.step

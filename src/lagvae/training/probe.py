@@ -66,6 +66,8 @@ class Range:
 class Probe:
     """An ordinary VAE and the two ends of the range, trained alike: what is within reach.
 
+    Judged, as everywhere, are the held-out data where there are any, else the training data.
+
     Attributes:
         solutions: β → the solution of min distortion + β·rate; 1 is the VAE.
         settings: What each of them was trained with.
@@ -76,12 +78,12 @@ class Probe:
 
     @property
     def estimates(self) -> dict[float, dict[str, Estimate]]:
-        """β → name → estimate on the training data: distortion, rate, neg_elbo, mmd_biased, mmd_unbiased."""
-        return {beta: _evaluation(solution)["train"] for beta, solution in self.solutions.items()}
+        """β → name → estimate on the judged data: distortion, rate, neg_elbo, mmd_biased, mmd_unbiased."""
+        return {beta: _estimates(solution) for beta, solution in self.solutions.items()}
 
     @property
     def ranges(self) -> dict[str, Range]:
-        """Name → lowest and highest estimate over the runs, on the training data."""
+        """Name → lowest and highest estimate over the runs, on the judged data."""
         runs = list(self.estimates.values())
         return {
             name: Range(min(run[name].value for run in runs), max(run[name].value for run in runs), unit=estimate.unit)
@@ -101,7 +103,7 @@ class Probe:
         return suggest(values.pop(VAE_WEIGHT), list(values.values()), floor=self.floor)
 
     def best(self, constraint: Constraint) -> float:
-        """Returns the best value of a constraint's quantity over the runs, on the training data.
+        """Returns the best value of a constraint's quantity over the runs, on the data that bounds are judged on.
 
         Of neg_elbo it is the VAE's, which minimises it: the same number whichever runs there are beside it.
 
@@ -152,7 +154,7 @@ class Probe:
         """Returns the value of the constraint's quantity, measured anew only if no evaluation holds it."""
         weights = constraint.quantity.surrogate()
         if weights and weights.keys() <= _REPORTED.keys():
-            found = _evaluation(solution)["train"]
+            found = _estimates(solution)
             return sum(weight * found[_REPORTED[term]].value for term, weight in weights.items())
         assert solution.data is not None
         asked = Problem(Minimize(0), [Constraint(constraint.quantity, constraint.sense, 0.0)])
@@ -163,7 +165,7 @@ class Probe:
             batch_size=solution.batch_size,
             seed=self.settings.execution.seed,
         )
-        (violation,) = evaluation.violations("train").values()
+        (violation,) = evaluation.violations().values()
         return constraint.sign * violation  # of a bound at 0
 
 
@@ -265,11 +267,11 @@ def _train_all(
         problem = beta_vae(beta)
         session = build_session(problem, data, settings, model=copy.deepcopy(model), optimizer=optimizer)
         if not solutions:
-            announce(data, session.streams.device, session.dtype, show=progress)
+            announce(data, session.device, session.dtype, show=progress)
             keep_freed_memory()
         if progress:
             _say(f"probe {len(solutions) + 1} of {len(betas)}: {problem}, {_epochs(settings)}")
-        log = RunLog(None, terms=len(session.lagrangian.terms))
+        log = RunLog(None, measured_shape=session.measured_shape)
         status, message = train(session, log, settings, progress=progress)
         if status is Status.STOPPED:
             raise KeyboardInterrupt
@@ -285,6 +287,11 @@ def _is_neg_elbo(constraint: Constraint) -> bool:
     weights = constraint.quantity.surrogate()
     is_both = len(weights) == 2 and {type(term) for term in weights} == {Distortion, Rate}
     return is_both and len(set(weights.values())) == 1
+
+
+def _estimates(solution: Solution) -> dict[str, Estimate]:
+    evaluation = _evaluation(solution)
+    return evaluation[evaluation.judged]
 
 
 def _evaluation(solution: Solution) -> Evaluation:

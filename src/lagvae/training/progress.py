@@ -50,7 +50,9 @@ def announce(data: Data, device: torch.device, dtype: torch.dtype, *, show: bool
     if not show:
         return
     shape = "×".join(map(str, data.train.event_shape))
-    what = f"{data.name or 'data'}: {len(data.train)} training and {len(data.test)} test examples of {shape}"
+    held_out = "" if data.held_out is None else f", {len(data.held_out)} held-out"
+    counts = f"{len(data.train)} training{held_out} and {len(data.test)} test examples"
+    what = f"{data.name or 'data'}: {counts} of {shape}"
     where = f"{describe(device)}, {str(dtype).removeprefix('torch.')} networks"
     console = Console(stderr=True, highlight=False)
     console.print(f"{what}; {where}", markup=False, soft_wrap=True)
@@ -143,22 +145,28 @@ class PlainLines:
 def constraint_table(record: Record) -> Table:
     """Returns the table of a record: every term with its weight, and bound, violation and price where constrained.
 
-    Weights are relative to distortion's, so that the rate's is β, wherever distortion has one.
+    Weights are relative to distortion's, so that the rate's is β, wherever distortion has one. A run that
+    holds data out has a column for what is measured there: those values are the judged ones.
     """
+    held_out = record.get("held_out")
     has_ratios = record["beta"] is not None
     scale = record["weights"]["distortion"] if has_ratios else 1.0
     caption = "price: gain per unit of bound loosened" + ("; weight of distortion = 1" * has_ratios)
+    columns = ("value", *(() if held_out is None else ("held-out",)), "bound", "violation", "price", "active", "weight")
     table = Table(box=None, pad_edge=False, header_style="dim", caption=caption, caption_justify="left")
     table.add_column("term")
-    for column in ("value", "bound", "violation", "price", "active", "weight"):
+    for column in columns:
         table.add_column(column, justify="right")
     constraints = dict(record["constraints"])
     for name, value in record["terms"].items():
         weight = record["weights"].get(name)
         c = constraints.pop(name, None)
-        table.add_row(name, format_value(value), *_bound_cells(c), "" if weight is None else f"{weight / scale:.3g}")
+        values = [value] if held_out is None else [value, held_out[name]]
+        cells = (*map(format_value, values), *_bound_cells(c), "" if weight is None else f"{weight / scale:.3g}")
+        table.add_row(name, *cells)
     for name, c in constraints.items():
-        table.add_row(name, format_value(c["value"]), *_bound_cells(c), "")
+        values = ["", format_value(c["value"])][held_out is None :]
+        table.add_row(name, *values, *_bound_cells(c), "")
     return table
 
 
@@ -183,8 +191,8 @@ def format_violation(violation: float, *, is_met: bool) -> str:
 
 
 @contextmanager
-def evaluation_progress(total: int, *, show: bool) -> Iterator[Advance | None]:
-    """Shows a bar on a terminal while examples are evaluated."""
+def evaluation_progress(data: Data, *, show: bool) -> Iterator[Advance | None]:
+    """Shows a bar on a terminal while every part of a data set is evaluated."""
     console = Console(stderr=True)
     if not (show and console.is_terminal):
         yield None
@@ -196,7 +204,7 @@ def evaluation_progress(total: int, *, show: bool) -> Iterator[Advance | None]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total)
+        task = bar.add_task("", total=sum(map(len, data.parts.values())))
         yield lambda count: bar.advance(task, count)
 
 

@@ -16,41 +16,44 @@ from lagvae.training.session import Session
 Record = dict[str, Any]
 
 
-def make_record(session: Session, values: Float[Tensor, "steps terms"], *, seconds: float, speed: float) -> Record:
+def make_record(
+    session: Session, values: Float[Tensor, "steps parts terms"], *, seconds: float, speed: float
+) -> Record:
     """Summarises the steps since the last record.
 
     Args:
         session: After those steps.
-        values: What each of them measured.
+        values: What each of them measured, on the training batch and on the held-out batch where there is one.
         seconds: Spent training so far, over all sessions.
         speed: Steps per second since the last record.
 
     Returns:
-        ``terms`` (means over the steps), ``constraints`` (value, bound, violation, multiplier, price,
-        whether active), ``weights`` (of each term in the Lagrangian), ``beta`` and ``gamma`` (of rate
-        and mmd, with distortion's as 1) and where the run is.
+        ``terms`` (means over the steps, on the training batches), ``held_out`` (the same on the held-out batches,
+        where there are any), ``constraints`` (value, bound, violation, multiplier, price, whether active; as
+        judged), ``weights`` (of each term in the Lagrangian), ``beta`` and ``gamma`` (of rate and mmd, with
+        distortion's as 1), ``lagrangian`` (on the training batches: what the weights descend on) and where the run is.
     """
     lagrangian = session.lagrangian
-    mean = values.double().mean(0).float()
+    means = values.double().mean(0).float()
+    training, judged = means[0], means[-1]
     multipliers = session.rule.multipliers[0]
     problem, weights = lagrangian.problem, effective_weights(session)
     constrained = zip(
         lagrangian.names,
         problem.subject_to,
-        lagrangian.constraint_values(mean).tolist(),
-        lagrangian.violations(mean).tolist(),
+        lagrangian.constraint_values(judged).tolist(),
+        lagrangian.violations(judged).tolist(),
         multipliers.tolist(),
         strict=True,
     )
-    terms = {str(term): value for term, value in zip(lagrangian.terms, mean.tolist(), strict=True)}
-    terms["neg_elbo"] = float(mean[0] + mean[1])
     return {
         "step": session.step,
         "epoch": session.step / session.steps_per_epoch,
         "seconds": round(seconds, 3),
         "steps_per_second": round(speed, 2),
         "learning_rate": session.learning_rate(),
-        "terms": terms,
+        "terms": _by_name(session, training),
+        **({} if session.held_out is None else {"held_out": _by_name(session, judged)}),
         "constraints": {
             name: {
                 "value": value,
@@ -66,8 +69,14 @@ def make_record(session: Session, values: Float[Tensor, "steps terms"], *, secon
         "weights": weights,
         "beta": relative_weight(weights, "rate"),
         "gamma": relative_weight(weights, "mmd"),
-        "lagrangian": float(lagrangian.value(mean, multipliers)),
+        "lagrangian": float(lagrangian.value(training, multipliers)),
     }
+
+
+def _by_name(session: Session, values: Float[Tensor, " terms"]) -> dict[str, float]:
+    """Returns term → value, and neg_elbo, which is the sum of the first two."""
+    terms = {str(term): value for term, value in zip(session.lagrangian.terms, values.tolist(), strict=True)}
+    return {**terms, "neg_elbo": float(values[0] + values[1])}
 
 
 def effective_weights(session: Session) -> dict[str, float]:
@@ -82,13 +91,13 @@ def logged_violations(names: Sequence[str], history: list[Record]) -> dict[str, 
     return {name: last[name]["violation"] if last else math.nan for name in names}
 
 
-def find_non_finite(session: Session, values: Float[Tensor, "steps terms"]) -> str | None:
+def find_non_finite(session: Session, values: Float[Tensor, "steps parts terms"]) -> str | None:
     """Returns a sentence that names the first term that was not finite, and its step; None if all were."""
     bad = ~torch.isfinite(values)
     if not bool(bad.any()):
         return None
-    row, column = (int(i) for i in bad.nonzero()[0])
+    row, part, column = (int(i) for i in bad.nonzero()[0])
     step = session.step - len(values) + row + 1
-    value = float(values[row, column])
-    word = "nan" if math.isnan(value) else "infinite"
-    return f"{session.lagrangian.terms[column]} became {word} at step {step}"
+    word = "nan" if math.isnan(float(values[row, part, column])) else "infinite"
+    where = " on the held-out data" if part else ""
+    return f"{session.lagrangian.terms[column]} became {word}{where} at step {step}"

@@ -21,7 +21,7 @@ class RunLog:
 
     Args:
         folder: Where to write; None keeps the history in memory only.
-        terms: How many terms a step measures.
+        measured_shape: Parts and terms that a step measures.
 
     Attributes:
         history: Every record so far.
@@ -29,11 +29,11 @@ class RunLog:
         unlogged: What was measured between the last record and the checkpoint that was resumed.
     """
 
-    def __init__(self, folder: RunFolder | None, *, terms: int) -> None:
+    def __init__(self, folder: RunFolder | None, *, measured_shape: tuple[int, int]) -> None:
         self.folder = folder
         self.history: list[Record] = []
         self.seconds = 0.0
-        self.unlogged: Float[Tensor, "steps terms"] = torch.empty(0, terms)
+        self.unlogged: Float[Tensor, "steps parts terms"] = torch.empty(0, *measured_shape)
         self._events: SummaryWriter | None = None
         self._saved_at = time.monotonic()
 
@@ -64,7 +64,7 @@ class RunLog:
         for name, value in _scalars(record).items():
             self._events.add_scalar(name, value, record["step"])
 
-    def save(self, session: Session, seconds: float, unlogged: Float[Tensor, "steps terms"]) -> None:
+    def save(self, session: Session, seconds: float, unlogged: Float[Tensor, "steps parts terms"]) -> None:
         """Writes a checkpoint, with what was measured since the last record."""
         if self.folder is not None:
             tensors, state = session.state()
@@ -89,6 +89,7 @@ class RunLog:
 
 def _scalars(record: Record) -> dict[str, Any]:
     scalars = {f"terms/{name}": value for name, value in record["terms"].items()}
+    scalars |= {f"held_out/{name}": value for name, value in record.get("held_out", {}).items()}
     for name, constraint in record["constraints"].items():
         scalars[f"violation/{name}"] = constraint["violation"]
         scalars[f"multiplier/{name}"] = constraint["multiplier"]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lagvae.data.examples import Examples
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.duality.rule import DualRule
 from lagvae.errors import CheckpointError, expected
 from lagvae.model.vae import VAE
 from lagvae.settings import PrimalSettings
 from lagvae.storage.checkpoint import flatten_optimizer, restore_optimizer
-from lagvae.streams import Streams
+from lagvae.training.batches import Batches
 from lagvae.training.hardware import networks_in
 from lagvae.training.optimization import rate_factor
 
@@ -30,8 +29,8 @@ class Session:
         lagrangian: What is minimised in the weights and maximised in the multipliers.
         rule: The multipliers.
         optimizer: Over the weights.
-        examples: The training data, on the device unless memory-mapped.
-        streams: The random numbers.
+        batches: What the weights descend on.
+        held_out: What the violations are measured on, if not on the same batches.
         settings: How the weights descend.
         dtype: What the networks compute in.
         step: Steps taken.
@@ -41,30 +40,35 @@ class Session:
     lagrangian: Lagrangian
     rule: DualRule
     optimizer: torch.optim.Optimizer
-    examples: Examples
-    streams: Streams
+    batches: Batches
+    held_out: Batches | None
     settings: PrimalSettings
     dtype: torch.dtype
     step: int = 0
-    _order: tuple[int, Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-        self.batch_size = min(self.settings.batch_size, len(self.examples))
-        self.steps_per_epoch = len(self.examples) // self.batch_size
+        self.device = self.batches.streams.device
+        self.batch_size = self.batches.size
+        self.steps_per_epoch = self.batches.per_pass
         self.total_steps = self.settings.epochs * self.steps_per_epoch
-        self._units = torch.tensor([term.unit for term in self.lagrangian.terms], device=self.streams.device)
+        self._units = torch.tensor([term.unit for term in self.lagrangian.terms], device=self.device)
 
-    def take_step(self) -> Float[Tensor, " terms"]:
-        """Descends in the weights and ascends in the multipliers on one batch; returns the terms' values."""
-        raw = self.examples.gather(self._next_batch()).to(self.streams.device, non_blocking=True)
-        x = self.model.likelihood.prepare(raw, self.streams.binarisation)
-        with networks_in(self.dtype, self.streams.device):
-            draw = self.model.draw(x, self.streams)
-        values = self.lagrangian.measure(draw)
-        measured = values.detach()
-        violations = self.lagrangian.violations(measured).unsqueeze(0)
+    def take_step(self) -> Float[Tensor, "parts terms"]:
+        """Descends in the weights on a training batch, and ascends in the multipliers.
+
+        Multipliers that learn from other examples than the weights: [Cotter2019].
+
+        Returns:
+            The terms' values on the training batch, and on the held-out batch where there is one: the
+            violations are those of the last row.
+        """
+        values = self._measure(self.batches)
+        measured = values.detach().unsqueeze(0)
+        if self.held_out is not None:
+            measured = torch.stack([values.detach(), self._measure_held_out(self.held_out)])
+        violations = self.lagrangian.violations(measured[-1]).unsqueeze(0)
         weights = self.lagrangian.weights(self.rule.primal_multipliers(violations))[0]
         loss = values @ weights
         if self.settings.balance:
@@ -81,6 +85,11 @@ class Session:
         self.rule.update(violations, progress=self.step / self.total_steps)
         return measured
 
+    @property
+    def measured_shape(self) -> tuple[int, int]:
+        """Parts and terms: the shape of what a step measures."""
+        return (1 if self.held_out is None else 2, len(self.lagrangian.terms))
+
     def learning_rate(self) -> float:
         """Returns the learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
@@ -95,9 +104,12 @@ class Session:
         tensors = {
             **{f"model/{name}": tensor for name, tensor in self.model.state_dict().items()},
             **{f"dual/{name}": tensor for name, tensor in self.rule.state_dict().items()},
-            **{f"streams/{name}": tensor for name, tensor in self.streams.state_dict().items()},
+            **{f"streams/{name}": tensor for name, tensor in self.batches.streams.state_dict().items()},
             **optimizer,
         }
+        if self.held_out is not None:
+            streams = self.held_out.streams.state_dict()
+            tensors |= {f"held_out_streams/{name}": tensor for name, tensor in streams.items()}
         return tensors, {"optimizer": plain}
 
     def load_state(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -123,18 +135,22 @@ class Session:
             )
         self.model.load_state_dict(part("model/"))
         self.rule.load_state_dict(part("dual/"))
-        self.streams.load_state_dict(part("streams/"))
+        self.batches.streams.load_state_dict(part("streams/"))
+        if self.held_out is not None:
+            self.held_out.streams.load_state_dict(part("held_out_streams/"))
         restore_optimizer(self.optimizer, "optimizer", tensors, state["optimizer"])
         self.step = int(state["step"])
 
-    def _next_batch(self) -> Tensor:
-        epoch, position = divmod(self.step, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            size = len(self.examples)
-            order = self.streams.data_order(epoch, size) if self.settings.shuffle else torch.arange(size)
-            self._order = (epoch, order.to(self.examples.values.device) if self._on_device else order)
-        return self._order[1][position * self.batch_size : (position + 1) * self.batch_size]
+    def _measure(self, batches: Batches) -> Float[Tensor, " terms"]:
+        x = self.model.likelihood.prepare(batches.at(self.step), batches.streams.binarisation)
+        with networks_in(self.dtype, self.device):
+            draw = self.model.draw(x, batches.streams)
+        return self.lagrangian.measure(draw)
 
-    @property
-    def _on_device(self) -> bool:
-        return isinstance(self.examples.values, Tensor)
+    @torch.no_grad()
+    def _measure_held_out(self, held_out: Batches) -> Float[Tensor, " terms"]:
+        self.model.eval()  # running statistics, if there are any, are not for what the weights never see
+        try:
+            return self._measure(held_out)
+        finally:
+            self.model.train()

@@ -21,7 +21,10 @@ class Status(enum.StrEnum):
     """How a run ended."""
 
     FEASIBLE = "feasible"
-    """Every bound holds on the training data, within 0.15 nat (2 % for bounds not in nats)."""
+    """Every bound holds on the judged data, within 0.15 nat (2 % for bounds not in nats).
+
+    Judged are the held-out data where there are any, else the training data.
+    """
     INFEASIBLE = "infeasible"
     """The budget is spent and a bound does not hold; ``Solution.diagnosis`` says why."""
     DIVERGED = "diverged"
@@ -40,7 +43,7 @@ class Solution:
         problem: What was solved.
         model: The trained model.
         multipliers: Constraint's name → λ, in nats of objective per unit of the bound.
-        violations: Constraint's name → violation on the training data (≤ 0 is feasible).
+        violations: Constraint's name → violation on the judged data (≤ 0 is feasible).
         diagnosis: Why each missed bound was out of reach; empty unless the status is INFEASIBLE.
         weights: Term → its effective weight in the final Lagrangian.
         evaluation: Estimates with standard errors; None unless the run reached its end.

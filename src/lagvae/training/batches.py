@@ -1,0 +1,43 @@
+"""Which examples does a step see?"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from lagvae.data.examples import Examples
+from lagvae.streams import Streams
+
+
+class Batches:
+    """The batches of one part of the data, and the random numbers that go with them.
+
+    A pass visits every example once, but for those that fill no batch at its end. Its order depends on
+    the seed and the pass alone, so that a resumed run sees the same batches.
+
+    Args:
+        examples: On the device unless memory-mapped.
+        streams: The random numbers of this part.
+        size: Examples per batch; all of them where there are fewer.
+        shuffle: Whether each pass has an order of its own; the examples' own order otherwise.
+    """
+
+    def __init__(self, examples: Examples, streams: Streams, *, size: int, shuffle: bool) -> None:
+        self.examples, self.streams, self.shuffle = examples, streams, shuffle
+        self.size = min(size, len(examples))
+        self.per_pass = len(examples) // self.size
+        self._order: tuple[int, Tensor] | None = None
+
+    def at(self, step: int) -> Shaped[Tensor, "batch *event"]:
+        """Returns the examples of a step (from 0) as they are stored, on the device."""
+        return self.examples.gather(self.index(step)).to(self.streams.device, non_blocking=True)
+
+    def index(self, step: int) -> Tensor:
+        """Returns which examples these are."""
+        current, position = divmod(step, self.per_pass)
+        if self._order is None or self._order[0] != current:
+            count, values = len(self.examples), self.examples.values
+            order = self.streams.data_order(current, count) if self.shuffle else torch.arange(count)
+            self._order = (current, order.to(values.device) if isinstance(values, Tensor) else order)
+        return self._order[1][position * self.size : (position + 1) * self.size]

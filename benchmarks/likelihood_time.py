@@ -1,7 +1,7 @@
 """What importance sampling costs: K = 1000 draws for 1,000 images with the original's networks.
 
     python benchmarks/likelihood_time.py                  on all cores; a line is added to results/likelihood_time.jsonl
-    python benchmarks/likelihood_time.py --bfloat16       the networks in bfloat16: half the time or less, 0.01 nat off
+    python benchmarks/likelihood_time.py --bfloat16       the same with the networks in bfloat16
 
 Weights are untrained: they cost what trained ones cost. Seconds of the processor are reported beside those of the
 clock, which other work on the machine stretches.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -145,6 +145,10 @@ class LinearGaussian:
             data_covariance=root @ root.T + 0.3 * np.eye(event),
         )
 
+    def with_encoder(self, *, widen: float, shift: float = 0.0) -> LinearGaussian:
+        """The same decoder and data; of the encoder, std is multiplied, and the mean moved by so many of its std."""
+        return replace(self, std=widen * self.std, offset=self.offset + shift * self.std)
+
     def vae(self) -> VAE:
         """The same as a module."""
         return VAE(
@@ -163,6 +167,23 @@ class LinearGaussian:
         """Returns the model's exact log p(x)."""
         covariance = self.loading @ self.loading.T + self.noise**2 * np.eye(len(self.mean))
         return gaussian_log_density(x.double().numpy(), self.mean, covariance)
+
+    def tempered_posterior(self, x: Tensor, beta: float) -> tuple[Array, Array]:
+        """Means (row by row) and variances of p(z) p(x|z)^β / Z_β(x): W has orthogonal columns."""
+        variance = 1 / (1 + beta * (self.loading**2).sum(0) / self.noise**2)
+        return beta * variance * ((x.double().numpy() - self.mean) @ self.loading) / self.noise**2, variance
+
+    def tempered_distortion(self, x: Tensor, beta: float) -> Array:
+        """E[-log p(x|z)] under the tempered posterior, row by row."""
+        mean, variance = self.tempered_posterior(x, beta)
+        residual = x.double().numpy() - mean @ self.loading.T - self.mean
+        squares = (residual**2).sum(-1) + (variance * (self.loading**2).sum(0)).sum()
+        return 0.5 * (squares / self.noise**2 + len(self.mean) * math.log(2 * math.pi * self.noise**2))
+
+    def tempered_rate(self, x: Tensor, beta: float) -> Array:
+        """KL(tempered posterior ‖ p(z)), row by row."""
+        means, variance = self.tempered_posterior(x, beta)
+        return np.array([gaussian_kl(mean, np.diag(variance)) for mean in means])
 
     def entropy(self) -> float:
         """H(x) of the data."""
@@ -314,6 +335,7 @@ def draw_of_codes(z: Tensor, prior: Tensor | None = None) -> Draw:
         parameters=nothing,
         likelihood=Bernoulli(),
         draw_prior=lambda: torch.zeros_like(z) if prior is None else prior,
+        draw_again=lambda samples: draw_of_codes(z.expand(samples, *z.shape)),
     )
 
 

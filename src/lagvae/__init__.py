@@ -48,10 +48,12 @@ _HOMES = {
     "info_vae": "lagvae.problem.presets",
     "lag_vae": "lagvae.problem.presets",
     "load": "lagvae.training.load",
+    "log_likelihood": "lagvae.evaluation.importance",
     "mdr": "lagvae.problem.presets",
     "mmd": "lagvae.terms.mmd",
     "mutual_information": "lagvae.terms.information",
     "neg_elbo": "lagvae.terms.elbo",
+    "neg_iwae": "lagvae.terms.importance",
     "open_data": "lagvae.data.dataset",
     "probe": "lagvae.training.probe",
     "rate": "lagvae.terms.elbo",
@@ -91,10 +93,12 @@ __all__ = [
     "info_vae",
     "lag_vae",
     "load",
+    "log_likelihood",
     "mdr",
     "mmd",
     "mutual_information",
     "neg_elbo",
+    "neg_iwae",
     "open_data",
     "probe",
     "rate",
@@ -115,6 +119,7 @@ if TYPE_CHECKING:
     )
     from lagvae.evaluation.estimate import Estimate
     from lagvae.evaluation.evaluate import Evaluation
+    from lagvae.evaluation.importance import log_likelihood
     from lagvae.model.likelihood import Bernoulli
     from lagvae.model.networks import MLPDecoder, MLPEncoder
     from lagvae.model.vae import VAE
@@ -122,6 +127,7 @@ if TYPE_CHECKING:
     from lagvae.problem.problem import Maximize, Minimize, Problem
     from lagvae.terms.algebra import best
     from lagvae.terms.elbo import distortion, neg_elbo, rate
+    from lagvae.terms.importance import neg_iwae
     from lagvae.terms.information import mutual_information
     from lagvae.terms.mmd import mmd
     from lagvae.terms.term import Term, term

@@ -226,6 +226,14 @@ def test_plain_types(model: VAE, digits: lv.Data) -> None:
     assert content["estimates"]["test"]["rate"] == dataclasses.asdict(found["test"]["rate"])
 
 
+def test_a_bound_on_the_importance_weighted_loss_says_how_many_draws_it_rests_on(model: VAE, digits: lv.Data) -> None:
+    problem = lv.Problem.parse("min distortion s.t. neg_elbo <= 90, neg_iwae(samples=7) <= 80")
+    found = measure(model, digits, problem)["test"]
+    assert found["constraint neg_elbo"].method == "mean over examples, one z each"
+    assert found["constraint neg_iwae"].method == "mean over examples, 7 z each"
+    assert found["constraint neg_iwae"].value < found["neg_elbo"].value
+
+
 def test_sums_and_terms_of_ones_own_are_measured(model: VAE, digits: lv.Data, monkeypatch: pytest.MonkeyPatch) -> None:
     from lagvae.terms import term as term_module
 

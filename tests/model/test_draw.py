@@ -35,7 +35,7 @@ def test_nothing_is_computed_before_it_is_asked_for_and_nothing_twice(model: VAE
     assert model.likelihood.calls == 0  # type: ignore[attr-defined]
     assert draw.log_likelihood is draw.log_likelihood
     assert model.likelihood.calls == 1  # type: ignore[attr-defined]
-    for name in ("log_posterior", "log_prior", "kl", "prior_sample"):
+    for name in ("log_posterior", "log_prior", "log_weight", "kl", "prior_sample"):
         assert name not in vars(draw)
         assert getattr(draw, name) is getattr(draw, name)
 
@@ -62,6 +62,34 @@ def test_prior_sample_leaves_the_posterior_noise_alone(model: VAE) -> None:
     for one, other in zip(with_prior, without, strict=True):
         assert torch.equal(one.z, other.z)
     assert not torch.equal(with_prior[0].z, with_prior[1].z)
+
+
+def test_drawing_again_gives_fresh_codes_of_the_same_posterior(model: VAE) -> None:
+    streams = Streams(1)
+    draw = model.draw(X, streams)
+    again = draw.draw_again(4)
+    assert again.z.shape == (4, 5, 2)
+    assert again.log_weight.shape == (4, 5)
+    noise = torch.randn(4, 5, 2, generator=skip(Streams(1).posterior))
+    torch.testing.assert_close(again.z, draw.posterior.mean + draw.posterior.log_std.exp() * noise)
+    for z, parameters in zip(again.z, again.parameters, strict=True):
+        torch.testing.assert_close(parameters, model.decoder(z))
+        assert not torch.equal(z, draw.z)
+
+
+def skip(generator: torch.Generator) -> torch.Generator:
+    """Steps over the noise of the first draw."""
+    torch.randn(5, 2, generator=generator)
+    return generator
+
+
+def test_what_is_drawn_again_is_decoded_in_the_precision_of_the_first_draw(model: VAE) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        low = model.draw(X, Streams(1))
+    full = model.draw(X, Streams(1))
+    assert low.draw_again(2).parameters.dtype == low.parameters.dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert full.draw_again(2).parameters.dtype == torch.float32
 
 
 @pytest.mark.parametrize("consumed", NAMES)

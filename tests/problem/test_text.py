@@ -11,6 +11,7 @@ from lagvae.errors import ProblemError
 from lagvae.problem.problem import Maximize, Minimize, Objective, Problem
 from lagvae.terms.algebra import Constraint, WeightedSum, best
 from lagvae.terms.elbo import distortion, neg_elbo, rate
+from lagvae.terms.importance import neg_iwae
 from lagvae.terms.information import mutual_information
 from lagvae.terms.mmd import mmd
 from lagvae.terms.term import Term
@@ -21,6 +22,7 @@ terms: st.SearchStrategy[Term] = st.one_of(
     st.just(distortion),
     st.builds(lambda e: rate(estimator=e), estimators),
     st.builds(lambda e: neg_elbo(estimator=e), estimators),
+    st.builds(lambda k: neg_iwae(samples=k), st.integers(min_value=1, max_value=10_000)),
     st.builds(lambda e: mutual_information(estimator=e), estimators),
     st.builds(
         lambda k, e, p, b: mmd(kernel=k, estimator=e, prior=p, **({"bandwidth": b} if b else {})),

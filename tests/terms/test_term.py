@@ -118,4 +118,4 @@ def test_names_are_new_identifiers(name: str, message: str) -> None:
 
 
 def test_the_registry_is_left_as_it_was() -> None:
-    assert set(registered_terms()) == {"distortion", "rate", "neg_elbo", "mmd", "mutual_information"}
+    assert set(registered_terms()) == {"distortion", "rate", "neg_elbo", "neg_iwae", "mmd", "mutual_information"}

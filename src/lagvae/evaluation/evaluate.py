@@ -19,6 +19,7 @@ from lagvae.problem.problem import Problem
 from lagvae.streams import Streams, derive_seed
 from lagvae.terms.algebra import WeightedSum
 from lagvae.terms.elbo import distortion, neg_elbo, rate
+from lagvae.terms.importance import NegIwae
 from lagvae.terms.mmd import MMD, mmd
 from lagvae.terms.term import PerExampleTerm, Term
 
@@ -194,7 +195,8 @@ def _values(quantity: WeightedSum, draw: Draw) -> Tensor:
 
 def _estimate(quantity: WeightedSum, samples: Tensor, examples: int, batch_size: int) -> Estimate:
     if _is_per_example(quantity):
-        method = "mean over examples, one z each"
+        draws = max((term.samples for term, _ in quantity.items if isinstance(term, NegIwae)), default=1)
+        method = f"mean over examples, {'one' if draws == 1 else draws} z each"
         return Estimate.of_mean(samples, unit="nats per example", bias="none", method=method, examples=examples)
     biased = any(term.floor(latent_dim=8, batch_size=2) > 0 for term, _ in quantity.items)
     (first, _), *others = quantity.items

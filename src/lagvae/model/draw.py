@@ -27,6 +27,7 @@ class Draw:
         parameters: The decoder's output for z, flattened.
         likelihood: p(x|z).
         draw_prior: Samples p(z), in the shape of z.
+        draw_again: Draws so many more z for every example, fresh ones, stacked in front of all other dimensions.
     """
 
     x: Float[Tensor, "*stack batch event"]
@@ -35,6 +36,7 @@ class Draw:
     parameters: Float[Tensor, "*stack batch event"]
     likelihood: Likelihood
     draw_prior: Callable[[], Tensor]
+    draw_again: Callable[[int], Draw]
 
     @cached_property
     def log_likelihood(self) -> Float[Tensor, "*stack batch"]:
@@ -50,6 +52,11 @@ class Draw:
     def log_prior(self) -> Float[Tensor, "*stack batch"]:
         """The log-density log p(z), in nats."""
         return standard_normal_log_prob(self.z)
+
+    @cached_property
+    def log_weight(self) -> Float[Tensor, "*stack batch"]:
+        """The importance weight log w = log p(x|z) + log p(z) - log q(z|x), in nats: E_q(z|x) w = p(x)."""
+        return self.log_likelihood + self.log_prior - self.log_posterior
 
     @cached_property
     def kl(self) -> Float[Tensor, "*stack batch"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -59,15 +60,33 @@ class VAE(nn.Module):
             x: What is scored, as ``likelihood.prepare`` returns it.
             streams: Where the posterior's noise and the prior's sample come from.
         """
-        posterior = self.posterior(x)
+        return self._draw_at(x.flatten(1), self.posterior(x), streams, _current_precision(x.device))
+
+    def _draw_at(
+        self, x: Tensor, posterior: DiagonalGaussian, streams: Streams, precision: AbstractContextManager[object]
+    ) -> Draw:
+        """Draws one z for every row of ``posterior`` and decodes it.
+
+        What is drawn again later is decoded in ``precision``, the one that the first draw was made in.
+        """
+
+        def draw_again(samples: int) -> Draw:
+            stacked = DiagonalGaussian(
+                posterior.mean.expand(samples, *posterior.mean.shape),
+                posterior.log_std.expand(samples, *posterior.log_std.shape),
+            )
+            with precision:
+                return self._draw_at(x.expand(samples, *x.shape), stacked, streams, precision)
+
         z = posterior.at(_normal_like(posterior.mean, streams.posterior))
         return Draw(
-            x=x.flatten(1),
+            x=x,
             posterior=posterior,
             z=z,
-            parameters=self.decoder(z).flatten(1),
+            parameters=self.decoder(z.flatten(0, -2)).flatten(1).unflatten(0, z.shape[:-1]),
             likelihood=self.likelihood,
             draw_prior=lambda: _normal_like(z, streams.prior),
+            draw_again=draw_again,
         )
 
     @torch.no_grad()
@@ -157,6 +176,12 @@ def mlp_vae(
         MLPDecoder(latent_dim, event_shape, hidden[::-1], activation=activation, generator=generator),
         latent_dim=latent_dim,
     )
+
+
+def _current_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Returns a context in which networks compute in the precision of the moment, whenever it is entered."""
+    kind = device.type
+    return torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
 
 
 def _normal_like(tensor: Tensor, generator: torch.Generator) -> Tensor:

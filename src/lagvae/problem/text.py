@@ -20,7 +20,7 @@ from typing import Literal
 
 from lagvae.errors import ProblemError, expected, nearest
 from lagvae.problem.problem import Objective, Problem
-from lagvae.terms import information, mmd  # noqa: F401 (registers the built-in terms)
+from lagvae.terms import importance, information, mmd  # noqa: F401 (registers the built-in terms)
 from lagvae.terms.algebra import Constraint, Sense, WeightedSum, finite
 from lagvae.terms.term import Term, registered_terms
 

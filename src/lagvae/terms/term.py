@@ -61,7 +61,7 @@ class Term(Quantity):
                 raise ProblemError(
                     expected(f"an option of {self.name}", got=f"'{option}'", fix=nearest(option, known or ["none"]))
                 )
-            _check_option(f"{self.name}'s {option}", value, kinds[option])
+            options[option] = _read_option(f"{self.name}'s {option}", value, kinds[option])
         return dataclasses.replace(self, **options) if options else self
 
     def as_sum(self) -> WeightedSum:
@@ -81,7 +81,7 @@ class Term(Quantity):
 
     def __str__(self) -> str:
         changed = [
-            f"{field.name}={value if isinstance(value, str) else format_number(value)}"
+            f"{field.name}={value if isinstance(value, str) else format_number(float(value))}"
             for field in dataclasses.fields(self)
             if (value := getattr(self, field.name)) != field.default
         ]
@@ -169,11 +169,18 @@ def term(
     return register(made)
 
 
-def _check_option(what: str, value: Any, kind: Any) -> None:
+def _read_option(what: str, value: Any, kind: Any) -> Any:
+    """Returns the value as its option holds it: one of a few words, a whole number or a number, both positive."""
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise ProblemError(
                 expected(f"a known value of {what}", got=repr(value), fix=nearest(str(value), get_args(kind)))
             )
-    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise ProblemError(expected(f"a positive number as {what}", got=repr(value), fix="a number such as 1.0"))
+    if kind is int:  # the text form reads every number as a float
+        if value != int(value):
+            raise ProblemError(expected(f"a whole number as {what}", got=repr(value), fix="a number such as 5"))
+        return int(value)
+    return value

@@ -100,3 +100,10 @@ class InverseMultiquadricKernel:
 
 
 Kernel = GaussianKernel | InverseMultiquadricKernel
+
+
+def squared_distances(a: Float[Tensor, "*stack n d"], b: Float[Tensor, "*stack m d"]) -> Float[Tensor, "*stack n m"]:
+    """Returns ‖a_i - b_j‖² by ‖a‖² + ‖b‖² - 2 a·b: never an [n, m, d] tensor."""
+    products = a @ b.transpose(-2, -1)
+    norms = a.square().sum(-1).unsqueeze(-1) + b.square().sum(-1).unsqueeze(-2)
+    return (norms - 2 * products).clamp_min(0)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.model.draw import Draw
-from lagvae.terms.kernels import GaussianKernel, InverseMultiquadricKernel, Kernel
+from lagvae.terms.kernels import GaussianKernel, InverseMultiquadricKernel, Kernel, squared_distances
 from lagvae.terms.term import Term, register
 
 
@@ -50,12 +50,12 @@ class MMD(Term):
         z = draw.z
         kernel = self.kernel_in(z.shape[-1])
         squared_norm = z.square().sum(-1)
-        within = self._within(kernel(_squared_distances(z, z)), kernel.diagonal)
+        within = self._within(kernel(squared_distances(z, z)), kernel.diagonal)
         if self.prior == "closed_form":
             return within + kernel.prior_mean - 2 * kernel.against_prior(squared_norm).mean(-1)
         w = draw.prior_sample
-        among_prior = self._within(kernel(_squared_distances(w, w)), kernel.diagonal)
-        return within + among_prior - 2 * kernel(_squared_distances(z, w)).mean((-2, -1))
+        among_prior = self._within(kernel(squared_distances(w, w)), kernel.diagonal)
+        return within + among_prior - 2 * kernel(squared_distances(z, w)).mean((-2, -1))
 
     def floor(self, *, latent_dim: int, batch_size: int) -> float:
         """Returns (2/n)(k(0) - E k(w,w')) for the V-statistic, half of it without a prior sample, else 0."""
@@ -77,13 +77,6 @@ class MMD(Term):
         if self.estimator == "biased":
             return gram.mean((-2, -1))
         return (gram.sum((-2, -1)) - n * diagonal) / (n * (n - 1))
-
-
-def _squared_distances(a: Float[Tensor, "*stack n d"], b: Float[Tensor, "*stack m d"]) -> Float[Tensor, "*stack n m"]:
-    """Returns ‖a_i - b_j‖² by ‖a‖² + ‖b‖² - 2 a·b: never an [n, m, d] tensor."""
-    products = a @ b.transpose(-2, -1)
-    norms = a.square().sum(-1).unsqueeze(-1) + b.square().sum(-1).unsqueeze(-2)
-    return (norms - 2 * products).clamp_min(0)
 
 
 mmd = MMD()

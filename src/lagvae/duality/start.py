@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from lagvae.terms.elbo import Distortion, Rate
 from lagvae.terms.term import Term
 
 LOW_BETA = 0.3
-"""β while the multipliers rest, where information is rewarded: latent units that pressure on R has
+"""β while the multipliers rest, where the solution has β ≤ 1: latent units that pressure on R has
 switched off stay off, so a run has to come from above."""
 LOWEST_BETA = 0.01
 """β at the very beginning there: next to an autoencoder."""
@@ -24,30 +25,30 @@ def start_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
     """Returns the multipliers to rest at: on the favourable side of the front, with no early pressure from mmd.
 
     With β = weight(R) / weight(D), constraints in nats start at the common multiplier that brings β
-    nearest to 0.3 where the problem rewards information more than the VAE does (in its objective; or,
-    beside the VAE's own, by a lower bound on the rate or an upper one on the distortion), and to 1
+    nearest to 0.3 where the solution must have β ≤ 1 (information is maximised within a bound on neg_elbo; or
+    the rate is bounded from below, or the distortion from above, beside the VAE's objective), and to 1
     elsewhere. All that a divergence's bound allows weighs a twentieth of a nat: next to nothing.
     """
     return _multipliers_at(problem, LOW_BETA if _rewards_information(problem) else 1.0)
 
 
 def first_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
-    """Returns the multipliers to warm up from: at β = 0.01 where information is rewarded, else where the run rests."""
+    """Returns the multipliers to warm up from: at β = 0.01 where the run rests at 0.3, else there."""
     return _multipliers_at(problem, LOWEST_BETA if _rewards_information(problem) else 1.0)
 
 
 def _rewards_information(problem: Problem) -> bool:
-    objective = problem.objective.surrogate()
-    balance = _weight(objective, Distortion) - _weight(objective, Rate)
-    if balance != 0 or not objective:
-        return balance > 0
-    # As the VAE does: then a bound that binds says on which side of it the solution lies.
-    pushed = [
-        {term: c.sign * weight for term, weight in c.quantity.surrogate().items()}
-        for c in problem.subject_to
-        if c.in_nats and not c.is_equality
-    ]
-    return any(_weight(part, Distortion) > _weight(part, Rate) for part in pushed)
+    """Whether the solution certainly has β ≤ 1: some of its parts lean to information, and none can lean away."""
+    leans = [_lean(problem.objective.surrogate())]
+    for constraint in problem.subject_to:
+        if constraint.in_nats:
+            lean = constraint.sign * _lean(constraint.quantity.surrogate())
+            leans += [lean, -lean] if constraint.is_equality else [lean]
+    return min(leans) >= 0 and max(leans) > 0
+
+
+def _lean(weights: Mapping[Term, float]) -> float:
+    return _weight(weights, Distortion) - _weight(weights, Rate)
 
 
 def _multipliers_at(problem: Problem, target: float) -> Float[Tensor, " constraints"]:
@@ -101,5 +102,5 @@ def largest_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
     return torch.tensor([largest(constraint) for constraint in problem.subject_to])
 
 
-def _weight(weights: dict[Term, float], kind: type[Term]) -> float:
+def _weight(weights: Mapping[Term, float], kind: type[Term]) -> float:
     return sum((weight for term, weight in weights.items() if isinstance(term, kind)), 0.0)

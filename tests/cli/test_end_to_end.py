@@ -55,8 +55,7 @@ def test_what_came_out(finished: Finished) -> None:
     assert found["status"] == "feasible"
     assert found["step"] == 600
     assert set(found["multipliers"]) == {"neg_elbo", "mmd"}
-    assert found["multipliers"]["neg_elbo"] > 0
-    assert found["multipliers"]["mmd"] >= 0
+    assert all(value >= 0 for value in found["multipliers"].values())
     for part in ("train", "test"):
         for name in QUANTITIES:
             assert math.isfinite(found["estimates"][part][name]["value"])
@@ -230,7 +229,7 @@ def test_held_out_data_are_trained_judged_and_evaluated(lagvae: Command, tmp_pat
     assert answer.status == 0
     assert "digits: 1200 training, 300 held-out and 297 test examples of 1×8×8" in answer.err
     assert "FEASIBLE: every bound holds on the held-out data" in answer.out
-    for column in ("train", "held-out", "test", "violation (held-out)"):
+    for column in ("train", "held-out", "test", "violation, held-out"):
         assert column in answer.out
     assert (tmp_path / "run" / "report.png").exists()
     assert RunFolder(tmp_path / "run").read_config()["dual"]["held_out"] == 0.2

@@ -45,7 +45,7 @@ def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) ->
     return picture.squeeze(-1) if channels == 1 else picture
 
 
-def save_examples(examples: Float[Tensor, "batch *event"], path: Path) -> None:
+def save_examples(examples: Float[Tensor, "batch *event"], path: Path, columns: int | None = None) -> None:
     """Writes a picture of images, or an array if ``path`` ends in ``.npy``.
 
     Raises:
@@ -58,8 +58,8 @@ def save_examples(examples: Float[Tensor, "batch *event"], path: Path) -> None:
             return
         from PIL import Image
 
-        picture = np.round(tile(examples) * 255).astype(np.uint8)
-        scale = max(1, 800 // picture.shape[0])
+        picture = np.round(tile(examples, columns) * 255).astype(np.uint8)
+        scale = max(1, 800 // max(picture.shape[:2]))
         Image.fromarray(picture.repeat(scale, 0).repeat(scale, 1)).save(path)
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):

@@ -167,7 +167,8 @@ class Evaluate:
             seed=self.seed,
             progress=True,
         )
-        content = {"step": solution.step, "seed": self.seed, **evaluation.as_dict()}
+        data = RunFolder(self.run_folder).read_config()["data"] if self.data is None else self.data
+        content = {"step": solution.step, "seed": self.seed, "data": data, **evaluation.as_dict()}
         if self.json:
             print(json.dumps(to_plain(content), indent=2))
         else:
@@ -196,7 +197,7 @@ class Sample:
 
     def run(self) -> int:
         """Writes the picture and says where; 0."""
-        from lagvae.report.pictures import save_examples
+        from lagvae.report.pictures import save_examples, save_grid
         from lagvae.training.load import load
 
         count = (64 if self.kind == "samples" else 8) if self.n is None else self.n
@@ -208,7 +209,7 @@ class Sample:
             print(f"{count} samples in {out}")
             return 0
         grid = self._grid(solution, count)
-        save_examples(grid.flatten(0, 1), Path(out), columns=grid.shape[1])
+        save_grid(grid, Path(out))
         print(f"{len(grid)} rows of {self.kind} in {out}")
         return 0
 

@@ -106,7 +106,7 @@ def _notes(evaluation: Evaluation, question: str, names: list[str]) -> Iterator[
             yield f"[yellow]* {_label(evaluation, name)} ({where}): {_SATURATED.get(name, 'near its cap')}[/]"
     if any(name.startswith(DIMENSION) for name in names):
         dimensions = sum(name.startswith(DIMENSION) for name in names)
-        yield f"[dim]of {dimensions} dimensions; active: the posterior mean's variance is over 0.01[/]"
+        yield f"[dim]{dimensions} dimensions; one is active where the posterior mean's variance is over 0.01[/]"
 
 
 _SATURATED = {

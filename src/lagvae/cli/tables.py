@@ -226,7 +226,11 @@ def _short_unit(unit: str) -> str:
 
 def format_estimate(estimate: Estimate) -> str:
     """Writes a value ± its standard error to one digit."""
-    error = estimate.standard_error
-    digits = "?" if math.isnan(error) else f"{error:.0e}" if 0 < error < 1e-3 else f"{error:.1g}"
-    value = f"{estimate.value:.0f}" if estimate.unit == "dimensions" else format_value(estimate.value)
-    return f"{value} ± {short_exponent(digits)}"
+    value, error = estimate.value, estimate.standard_error
+    if estimate.unit == "dimensions":
+        return f"{value:.0f} ± {error:.1g}"
+    if estimate.unit == "probability":
+        return f"{value:.3f} ± {error:.1g}"
+    is_small = 0 < error < 1e-3 or (0 < abs(value) < 0.1 and error > 0)
+    digits = "?" if math.isnan(error) else f"{error:.0e}" if is_small else f"{error:.1g}"
+    return f"{format_value(value)} ± {short_exponent(digits)}"

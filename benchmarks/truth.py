@@ -80,9 +80,9 @@ def markdown(measured: dict[str, list[Row]]) -> str:
     lines = [
         "# Every estimator against its exact value",
         "",
-        "`python benchmarks/truth.py`. Truth and mean over repeats in the estimator's unit (nats; MMD²); bias of that mean",
-        "with its standard error; coverage: the share of 95 % intervals that hold the truth, which for a bound says how far",
-        "it is from being one to rely on; flag: the share of estimates that called themselves saturated.",
+        "`python benchmarks/truth.py`. Truth and mean over repeats in the estimator's unit (nats; MMD²); the bias of",
+        "that mean with its standard error; coverage: the share of 95 % intervals that hold the truth, low for a bound",
+        "that is off by more than its error; flag: the share of estimates that called themselves saturated.",
     ]
     for half, rows in measured.items():
         lines += ["", f"## {TITLES[half]}", ""]

@@ -46,6 +46,7 @@ _HOMES = {
     "fit": "lagvae.training.fit",
     "geco": "lagvae.problem.presets",
     "info_vae": "lagvae.problem.presets",
+    "interpolations": "lagvae.report.latent",
     "lag_vae": "lagvae.problem.presets",
     "load": "lagvae.training.load",
     "log_likelihood": "lagvae.evaluation.importance",
@@ -57,7 +58,9 @@ _HOMES = {
     "open_data": "lagvae.data.dataset",
     "probe": "lagvae.training.probe",
     "rate": "lagvae.terms.elbo",
+    "reconstructions": "lagvae.report.latent",
     "term": "lagvae.terms.term",
+    "traversals": "lagvae.report.latent",
     "vae": "lagvae.problem.presets",
 }
 
@@ -91,6 +94,7 @@ __all__ = [
     "fit",
     "geco",
     "info_vae",
+    "interpolations",
     "lag_vae",
     "load",
     "log_likelihood",
@@ -102,7 +106,9 @@ __all__ = [
     "open_data",
     "probe",
     "rate",
+    "reconstructions",
     "term",
+    "traversals",
     "vae",
 ]
 
@@ -125,6 +131,7 @@ if TYPE_CHECKING:
     from lagvae.model.vae import VAE
     from lagvae.problem.presets import beta_vae, geco, info_vae, lag_vae, mdr, vae
     from lagvae.problem.problem import Maximize, Minimize, Problem
+    from lagvae.report.latent import interpolations, reconstructions, traversals
     from lagvae.terms.algebra import best
     from lagvae.terms.elbo import distortion, neg_elbo, rate
     from lagvae.terms.importance import neg_iwae

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def test_training_reaches_its_bounds_and_says_so(finished: Finished) -> None:
         assert said in answer.out
     assert "Traceback" not in answer.err
     assert answer.err.splitlines()[-1].startswith("step 600/600 epoch 40.0/40 ")
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in folder.iterdir()} - {"estimates.json"} == {
         "config.yaml", "metrics.jsonl", "checkpoints", "tensorboard", "evaluation.json", "report.png",
     }  # fmt: skip
 
@@ -80,7 +81,7 @@ def test_the_log_has_a_line_for_every_fiftieth_step(finished: Finished) -> None:
 def test_evaluate_agrees(finished: Finished, lagvae: Command) -> None:
     folder, _ = finished
     own, before = read(folder), (folder / "evaluation.json").read_bytes()
-    answer = lagvae("evaluate", folder, "--json", "--seed", 7)
+    answer = lagvae("evaluate", folder, "--quick", "--json", "--seed", 7)
     assert (answer.status, answer.err) == (0, "")
     found = json.loads(answer.out)
     assert found["problem"] == own["problem"]
@@ -94,21 +95,61 @@ def test_evaluate_agrees(finished: Finished, lagvae: Command) -> None:
         for name, bound in (("neg_elbo", 28), ("mmd", 5e-3)):
             value = found["estimates"][part][f"constraint {name}"]["value"]
             assert found["violations"][part][name] == pytest.approx(value - bound, abs=1e-9)
-    assert json.loads(lagvae("evaluate", folder, "--json").out)["estimates"] == own["estimates"]  # the same seed
+    assert (
+        json.loads(lagvae("evaluate", folder, "--quick", "--json").out)["estimates"] == own["estimates"]
+    )  # the same seed
     assert (folder / "evaluation.json").read_bytes() == before
 
 
 def test_evaluate_prints_a_table(finished: Finished, lagvae: Command) -> None:
-    answer = lagvae("evaluate", finished[0])
+    answer = lagvae("evaluate", finished[0], "--quick")
     assert answer.status == 0
-    for said in (*QUANTITIES[:3], "mmd, biased", "mmd, unbiased", "train: every bound holds", "nats per example"):
+    for said in (
+        "Is it feasible?",
+        "neg_elbo <= 28",
+        *QUANTITIES[:3],
+        "mmd, biased",
+        "train: every bound holds",
+        "nats",
+    ):
         assert said in answer.out
+    assert "log-likelihood" not in answer.out
+    assert not (finished[0] / "estimates.json").exists()
+
+
+def test_evaluate_answers_every_question_in_80_columns(
+    finished: Finished, lagvae: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("lagvae.evaluation.autoregressive.STEPS", 100)
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    answer = lagvae("evaluate", run, "--samples", 30, "--examples", 100)
+    assert (answer.status, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.strip() for line in lines if "?" in line] == [
+        "Is it feasible?", "How good is the model?", "How much information does the code carry?",
+        "Is the latent space used?",
+    ]  # fmt: skip
+    assert "log-likelihood: importance sampling, K = 30, on 100 train, 100 test" in lines
+    for row in ("log-likelihood", "mixture of codes", "fitted density", "total correlation", "linear probe"):
+        (line,) = [line for line in lines if line.startswith(row) and "±" in line]
+        assert line.count("±") == 2
+    found = json.loads((run / "estimates.json").read_text())
+    assert list(found) == [
+        "step", "seed", "data", "problem", "questions", "estimates", "violations", "feasible",
+    ]  # fmt: skip
+    assert (found["step"], found["seed"], found["data"]) == (600, 0, "digits")
+    assert found["estimates"]["test"]["log_likelihood"]["samples"] == 30
+    assert found["estimates"]["train"]["rate"] == read(run)["estimates"]["train"]["rate"]
+    assert lv.load(run).evaluation is not None
 
 
 def test_evaluate_on_other_data(finished: Finished, lagvae: Command, tmp_path: Path) -> None:
     digits = open_data("digits")
     np.save(tmp_path / "inverted.npy", 255 - np.asarray(digits.train.values))
-    answer = lagvae("evaluate", finished[0], "--data", "inverted.npy", "--json")
+    answer = lagvae("evaluate", finished[0], "--quick", "--data", "inverted.npy", "--json")
     assert answer.status == 0
     found = json.loads(answer.out)
     assert found["feasible"]["train"] is False
@@ -139,6 +180,21 @@ def test_sample_writes_an_array(finished: Finished, lagvae: Command, tmp_path: P
     assert ((five >= 0) & (five <= 1)).all()
     assert np.array_equal(five, again)
     assert not np.array_equal(five, other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "columns"), [("reconstructions", 4, 8), ("interpolations", 2, 10), ("traversals", 2, 11)]
+)
+def test_sample_writes_other_kinds(
+    kind: str, rows: int, columns: int, finished: Finished, lagvae: Command, tmp_path: Path
+) -> None:
+    answer = lagvae("sample", finished[0], "--kind", kind, "--n", 2)
+    assert (answer.status, answer.out) == (0, f"{rows} rows of {kind} in {kind}.png\n")
+    with Image.open(tmp_path / f"{kind}.png") as picture:
+        scale = 800 // (columns * 9 + 1)
+        assert picture.size == ((columns * 9 + 1) * scale, (rows * 9 + 1) * scale)
+    assert lagvae("sample", finished[0], "--kind", kind, "--n", 2, "--out", "grid.npy").status == 0
+    assert np.load(tmp_path / "grid.npy").shape == (rows, columns, 1, 8, 8)
 
 
 def test_report_draws_the_run(finished: Finished, lagvae: Command, tmp_path: Path) -> None:
@@ -236,8 +292,8 @@ def test_held_out_data_are_trained_judged_and_evaluated(lagvae: Command, tmp_pat
     own = read(tmp_path / "run")
     assert list(own["feasible"]) == ["train", "held_out", "test"]
     assert [own["estimates"][part]["rate"]["examples"] for part in own["feasible"]] == [1200, 300, 297]
-    assert json.loads(lagvae("evaluate", "run", "--json").out)["estimates"] == own["estimates"]
-    assert "held-out: every bound holds" in lagvae("evaluate", "run").out
+    assert json.loads(lagvae("evaluate", "run", "--quick", "--json").out)["estimates"] == own["estimates"]
+    assert "held-out: every bound holds" in lagvae("evaluate", "run", "--quick").out
     assert lagvae("train", "--resume", "run", "--quiet").status == 0
     refused = lagvae("train", EASY, *TINY, "--held-out", 1.5, "--out", "other")
     assert (refused.status, len(refused.err.splitlines())) == (2, 1)

@@ -44,7 +44,7 @@ def test_the_global_random_state_is_left_alone() -> None:
     np.random.seed(5)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
     solution = run()
-    lv.evaluate(solution)
+    lv.evaluate(solution, samples=2, examples=50)
     solution.model.sample(3)
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(np.random.get_state()[1], numpy_before)

@@ -224,11 +224,11 @@ def test_what_is_written_is_read_back_and_measured_on_the_same_split(tmp_path: P
     solution = run(tmp_path / "run", EASY, held_out=SHARE, seed=3)
     loaded = lv.load(tmp_path / "run")
     assert (loaded.status, loaded.violations) == (solution.status, solution.violations)
-    for found in (lv.evaluate(tmp_path / "run", seed=3), lv.evaluate(solution, seed=3)):
+    for found in (lv.evaluate(source, quick=True, seed=3) for source in (tmp_path / "run", solution)):
         assert json.dumps(to_plain(found.as_dict())) == json.dumps(to_plain(loaded.evaluation.as_dict()))  # type: ignore[union-attr]
         assert found["held_out"]["rate"].examples == 450
         assert found["train"]["rate"].examples == 1050
-    assert list(lv.evaluate(solution, "digits").estimates) == ["train", "test"]  # given: taken as they are
+    assert list(lv.evaluate(solution, "digits", quick=True).estimates) == ["train", "test"]  # given: taken as they are
 
 
 def test_a_part_of_ones_own_may_be_held_out() -> None:

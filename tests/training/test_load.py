@@ -36,10 +36,10 @@ def test_a_finished_run_makes_the_round_trip(solution: lv.Solution) -> None:
 
 def test_a_run_is_evaluated_from_its_folder_as_its_solution_is(solution: lv.Solution) -> None:
     assert solution.folder is not None
-    own = lv.evaluate(solution)
-    assert lv.evaluate(solution.folder) == own
-    assert lv.evaluate(str(solution.folder), "digits") == own
-    assert lv.evaluate(solution.folder, seed=1) != own
+    own = lv.evaluate(solution, quick=True)
+    assert lv.evaluate(solution.folder, quick=True) == own
+    assert lv.evaluate(str(solution.folder), "digits", quick=True) == own
+    assert lv.evaluate(solution.folder, quick=True, seed=1) != own
 
 
 def test_an_unfinished_run_is_loaded_as_stopped(tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_an_array_in_memory_has_to_be_given_again(tmp_path: Path) -> None:
     solution = run(tmp_path / "run", "min rate s.t. distortion <= 4", x, batch_size=10, epochs=1)
     with pytest.raises(lv.DataError, match=r"expected data to evaluate on, got none; try evaluate\(solution, data\)"):
         lv.evaluate(tmp_path / "run")
-    assert lv.evaluate(tmp_path / "run", x) == lv.evaluate(solution)
+    assert lv.evaluate(tmp_path / "run", x, quick=True) == lv.evaluate(solution, quick=True)
 
 
 def test_other_data_has_to_fit_the_model_and_its_likelihood(solution: lv.Solution) -> None:
     generator = torch.Generator().manual_seed(0)
     fine = torch.rand(300, 1, 8, 8, generator=generator)
-    assert lv.evaluate(solution, fine)["train"]["distortion"].examples == 270
+    assert lv.evaluate(solution, fine, quick=True)["train"]["distortion"].examples == 270
     with pytest.raises(lv.DataError, match=r"expected values in \[0, 1\] in the data \(train\), got .*; try dividing"):
         lv.evaluate(solution, fine * 3)
     with pytest.raises(lv.ShapeError, match=r"expected an encoder that takes examples of shape \(1, 9, 9\)"):

@@ -14,6 +14,8 @@ from lagvae.errors import SettingError, expected
 from lagvae.settings import PROBE_EPOCHS, ExecutionSettings, NetworkSettings, PrimalSettings, Settings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lagvae.training.solution import Solution
 
 
@@ -130,54 +132,100 @@ class Probe:
 
 @dataclass
 class Evaluate:
-    """Measure a finished run on training and test data, with standard errors."""
+    """Measure a finished run: bounds, likelihood, information, use of the latent space, all with standard errors."""
 
     run_folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     data: str | None = None
     """Other data than the run's own."""
+    quick: bool = False
+    """Only what a run measures at its end: distortion, rate, neg_elbo, mmd and the bounds."""
+    samples: int = 100
+    """K, draws per example of the log-likelihood."""
+    examples: int = 1000
+    """How many examples of each part the log-likelihood is measured on, at most."""
     seed: int = 0
-    """Of binarisation, posterior noise and prior samples."""
+    """Of everything that is drawn."""
     json: bool = False
-    """Print JSON instead of a table."""
+    """Print JSON instead of tables."""
 
     def run(self) -> int:
-        """Prints the estimates; 0."""
-        from lagvae.cli.tables import print_evaluation
+        """Prints the estimates by question, and keeps those of a run's own data in estimates.json; 0."""
+        from lagvae.cli.evaluation_table import print_evaluation
         from lagvae.storage.files import to_plain
+        from lagvae.storage.folder import RunFolder
         from lagvae.training.evaluate import evaluate
+        from lagvae.training.load import load
 
-        evaluation = evaluate(self.run_folder, self.data, seed=self.seed, progress=True)
+        solution = load(self.run_folder)
+        evaluation = evaluate(
+            solution,
+            self.data,
+            quick=self.quick,
+            samples=self.samples,
+            examples=self.examples,
+            seed=self.seed,
+            progress=True,
+        )
+        data = RunFolder(self.run_folder).read_config()["data"] if self.data is None else self.data
+        content = {"step": solution.step, "seed": self.seed, "data": data, **evaluation.as_dict()}
         if self.json:
-            print(json.dumps(to_plain(evaluation.as_dict()), indent=2))
+            print(json.dumps(to_plain(content), indent=2))
         else:
             print_evaluation(evaluation)
+        if self.data is None and not self.quick:
+            RunFolder(self.run_folder).write_estimates(content)
         return 0
 
 
 @dataclass
 class Sample:
-    """Draw z ~ p(z) and save the decoder's means as a picture."""
+    """Save what the decoder makes of codes as a picture: samples, reconstructions, interpolations, traversals."""
 
     run_folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
-    n: int = 64
-    """How many."""
-    out: str = "samples.png"
-    """The picture; an array if it ends in .npy."""
+    kind: Literal["samples", "reconstructions", "interpolations", "traversals"] = "samples"
+    """Of codes z ~ p(z), of test examples, between pairs of them, or along the most active dimensions."""
+    n: int | None = None
+    """How many samples (64), or rows of the others (8)."""
+    out: str | None = None
+    """The picture, named after its kind if none is given; an array if it ends in .npy."""
+    data: str | None = None
+    """Other data than the run's own."""
     seed: int = 0
-    """Of the codes."""
+    """Of the codes, or of which examples are taken."""
 
     def run(self) -> int:
         """Writes the picture and says where; 0."""
-        from lagvae.report.pictures import save_examples
+        from lagvae.report.pictures import save_examples, save_grid
         from lagvae.training.load import load
 
-        if self.n < 1:
-            raise SettingError(expected("at least one sample", got=self.n, fix="--n 64"))
-        save_examples(load(self.run_folder).model.sample(self.n, seed=self.seed), Path(self.out))
-        print(f"{self.n} samples in {self.out}")
+        count = (64 if self.kind == "samples" else 8) if self.n is None else self.n
+        if count < 1:
+            raise SettingError(expected("at least one sample or row", got=count, fix="--n 64"))
+        solution, out = load(self.run_folder), self.out or f"{self.kind}.png"
+        if self.kind == "samples":
+            save_examples(solution.model.sample(count, seed=self.seed), Path(out))
+            print(f"{count} samples in {out}")
+            return 0
+        grid = self._grid(solution, count)
+        save_grid(grid, Path(out))
+        print(f"{len(grid)} rows of {self.kind} in {out}")
         return 0
+
+    def _grid(self, solution: Solution, rows: int) -> Tensor:
+        from lagvae.data.dataset import open_data
+        from lagvae.report import latent
+        from lagvae.training.load import reopen_data
+
+        data = reopen_data(solution) if self.data is None else open_data(self.data)
+        solution.model.check_data(data)
+        draw = {
+            "reconstructions": latent.reconstructions,
+            "interpolations": latent.interpolations,
+            "traversals": latent.traversals,
+        }[self.kind]
+        return draw(solution.model, data.test, rows=rows, seed=self.seed)
 
 
 @dataclass
@@ -191,14 +239,13 @@ class Report:
 
     def run(self) -> int:
         """Writes the picture and says where; 0."""
-        from lagvae.data.dataset import open_data
         from lagvae.report.figure import draw_run
         from lagvae.storage.folder import RunFolder
-        from lagvae.training.load import load
+        from lagvae.training.load import load, reopen_data
 
         solution = load(self.run_folder)
-        name = RunFolder(self.run_folder).read_config()["data"]
-        solution.data = open_data(name) if name else None
+        if RunFolder(self.run_folder).read_config()["data"]:
+            solution.data = reopen_data(solution)
         path = Path(self.out or Path(self.run_folder) / "report.png")
         draw_run(solution, path)
         print(f"picture in {path}")

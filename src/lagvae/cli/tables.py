@@ -52,17 +52,6 @@ def print_solution(solution: Solution) -> None:
         console.print(f"next     lagvae sample {solution.folder}", soft_wrap=True)
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Prints the estimates of an evaluation, and whether its bounds hold."""
-    console = Console(highlight=False)
-    console.print(f"[bold]{evaluation.problem}[/]", soft_wrap=True)
-    console.print(estimate_table(evaluation))
-    for part in evaluation.estimates:
-        if evaluation.problem.subject_to:
-            missed = ", ".join(f"'{evaluation.problem.constraints[name]}'" for name in evaluation.missed(part))
-            console.print(f"{_label(part)}: {f'[red]missed {missed}' if missed else '[green]every bound holds'}[/]")
-
-
 def print_probe(probe: Probe, *, data: str) -> None:
     """Prints what a probe reached, and commands whose bounds it shows to be reachable."""
     console = Console(highlight=False)
@@ -96,8 +85,8 @@ def probe_table(probe: Probe) -> Table:
     for beta in probe.solutions:
         table.add_column("VAE" if beta == VAE_WEIGHT else f"β = {beta:g}", justify="right")
     for name, reached in probe.ranges.items():
-        cells = [_cell(run[name]) for run in probe.estimates.values()]
-        table.add_row(_label(name), _short_unit(reached.unit), *cells)
+        cells = [format_estimate(run[name]) for run in probe.estimates.values()]
+        table.add_row(format_label(name), _short_unit(reached.unit), *cells)
     return table
 
 
@@ -108,13 +97,13 @@ def estimate_table(evaluation: Evaluation) -> Table:
     table.add_column("quantity")
     table.add_column("unit", style="dim")
     for part in evaluation.estimates:
-        table.add_column(_label(part), justify="right")
+        table.add_column(format_label(part), justify="right")
     first = next(iter(evaluation.estimates.values()))
     reported = ("distortion", "rate", "neg_elbo", "mmd_biased", "mmd_unbiased")
     for name, estimate in first.items():
         if name in reported:
-            cells = [_cell(found[name]) for found in evaluation.estimates.values()]
-            table.add_row(_label(name), _short_unit(estimate.unit), *cells)
+            cells = [format_estimate(found[name]) for found in evaluation.estimates.values()]
+            table.add_row(format_label(name), _short_unit(estimate.unit), *cells)
     return table
 
 
@@ -128,7 +117,7 @@ def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
     for part in evaluation.estimates:
         missed = evaluation.missed(part)
         cells = [format_violation(v, is_met=name not in missed) for name, v in evaluation.violations(part).items()]
-        table.add_row(f"violation, {_label(part)}", *cells)
+        table.add_row(f"violation, {format_label(part)}", *cells)
     table.add_row("multiplier", *(short_exponent(f"{solution.multipliers[name]:.4g}") for name in problem.names))
     units = [price_unit(problem, constraint) for constraint in problem.subject_to]
     table.add_row("price", *map(format_price, solution.prices.values(), units))
@@ -226,7 +215,8 @@ def _flags(settings: Settings) -> Iterator[str]:
             yield f"--{flag} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
-def _label(name: str) -> str:
+def format_label(name: str) -> str:
+    """Writes a quantity's or a part's name for people."""
     return name.replace("_b", ", b").replace("_u", ", u").replace("held_out", "held-out")
 
 
@@ -234,7 +224,13 @@ def _short_unit(unit: str) -> str:
     return unit.removesuffix(" per example")  # the caption says it
 
 
-def _cell(estimate: Estimate) -> str:
-    error = estimate.standard_error
-    digits = "?" if math.isnan(error) else f"{error:.0e}" if 0 < error < 1e-3 else f"{error:.1g}"
-    return f"{format_value(estimate.value)} ± {short_exponent(digits)}"
+def format_estimate(estimate: Estimate) -> str:
+    """Writes a value ± its standard error to one digit."""
+    value, error = estimate.value, estimate.standard_error
+    if estimate.unit == "dimensions":
+        return f"{value:.0f} ± {error:.1g}"
+    if estimate.unit == "probability":
+        return f"{value:.3f} ± {error:.1g}"
+    is_small = 0 < error < 1e-3 or (0 < abs(value) < 0.1 and error > 0)
+    digits = "?" if math.isnan(error) else f"{error:.0e}" if is_small else f"{error:.1g}"
+    return f"{format_value(value)} ± {short_exponent(digits)}"

@@ -13,6 +13,7 @@ from torch import Tensor
 from lagvae.data.dataset import Data
 from lagvae.data.examples import Examples
 from lagvae.evaluation.estimate import Estimate
+from lagvae.evaluation.questions import CONSTRAINT, by_question
 from lagvae.model.draw import Draw
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
@@ -71,10 +72,17 @@ class Evaluation:
         """Whether every constraint is met within its tolerance."""
         return not self.missed(part)
 
+    def by_question(self, part: str) -> dict[str, dict[str, Estimate]]:
+        """Returns question → name → estimate of a part, in the order in which a reader asks."""
+        found = self.estimates[part]
+        return {question: {name: found[name] for name in names} for question, names in by_question(found).items()}
+
     def as_dict(self) -> dict[str, Any]:
-        """Returns everything in plain types: the body of ``evaluation.json``."""
+        """Returns everything in plain types: the body of ``evaluation.json`` and of ``estimates.json``."""
+        names = list(dict.fromkeys(name for found in self.estimates.values() for name in found))
         return {
             "problem": str(self.problem),
+            "questions": by_question(names),
             "estimates": {
                 part: {name: estimate.as_dict() for name, estimate in found.items()}
                 for part, found in self.estimates.items()
@@ -128,7 +136,7 @@ def evaluate_model(
 
 
 def _constraint_key(name: str) -> str:
-    return f"constraint {name}"
+    return f"{CONSTRAINT}{name}"
 
 
 def _quantities(problem: Problem) -> dict[str, WeightedSum]:

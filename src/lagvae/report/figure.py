@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from lagvae.errors import CheckpointError, expected
+from lagvae.report.latent import reconstructions
 from lagvae.report.pictures import is_picture, tile
-from lagvae.streams import Streams
 from lagvae.training.solution import Solution
 
 if TYPE_CHECKING:
@@ -98,17 +96,10 @@ def _draw_multipliers(axes: Axes, solution: Solution) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-@torch.inference_mode()
 def _draw_reconstructions(axes: Axes, solution: Solution) -> None:
     assert solution.data is not None
-    examples = solution.data.test
-    columns = min(8, len(examples))
-    count = min(32, len(examples)) // columns * columns
-    raw = examples.gather(torch.arange(count)).to(solution.model.device)
-    x = solution.model.likelihood.prepare(raw, Streams(0, solution.model.device).binarisation)
-    rebuilt = solution.model.decode(solution.model.encode(x)).reshape(x.shape)
-    interleaved = torch.stack([part.reshape(-1, columns, *x.shape[1:]) for part in (x, rebuilt)], 1)
-    picture = tile(interleaved.flatten(0, 2).cpu(), columns=columns)
+    grid = reconstructions(solution.model, solution.data.test, rows=4)
+    picture = tile(grid.flatten(0, 1).cpu(), columns=grid.shape[1])
     _show(axes, picture, "test examples, binarised, and their reconstructions")
 
 

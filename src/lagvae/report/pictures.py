@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,16 @@ def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) ->
     return picture.squeeze(-1) if channels == 1 else picture
 
 
+def save_grid(grid: Float[Tensor, "rows columns *event"], path: Path) -> None:
+    """Writes rows of images as they stand, or an array [rows, columns, ...] if ``path`` ends in ``.npy``.
+
+    Raises:
+        DataError: They are no images and ``path`` is no array.
+        CheckpointError: The file cannot be written.
+    """
+    _save(grid, path, lambda: tile(grid.flatten(0, 1), columns=grid.shape[1]))
+
+
 def save_examples(examples: Float[Tensor, "batch *event"], path: Path) -> None:
     """Writes a picture of images, or an array if ``path`` ends in ``.npy``.
 
@@ -52,14 +62,18 @@ def save_examples(examples: Float[Tensor, "batch *event"], path: Path) -> None:
         DataError: They are no images and ``path`` is no array.
         CheckpointError: The file cannot be written.
     """
+    _save(examples, path, lambda: tile(examples))
+
+
+def _save(array: Tensor, path: Path, draw: Callable[[], np.ndarray]) -> None:
     try:
         if path.suffix == ".npy":
-            np.save(path, examples.float().cpu().numpy())
+            np.save(path, array.float().cpu().numpy())
             return
         from PIL import Image
 
-        picture = np.round(tile(examples) * 255).astype(np.uint8)
-        scale = max(1, 800 // picture.shape[0])
+        picture = np.round(draw() * 255).astype(np.uint8)
+        scale = max(1, 800 // max(picture.shape[:2]))
         Image.fromarray(picture.repeat(scale, 0).repeat(scale, 1)).save(path)
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):

@@ -5,6 +5,7 @@
     checkpoints/     the last two
     tensorboard/     the same metrics for TensorBoard
     evaluation.json  what came out
+    estimates.json   all that was measured of it later, where someone asked
 
 A run that was killed goes on from the newest checkpoint that is whole.
 """
@@ -42,6 +43,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"
         self.evaluation_file = self.path / "evaluation.json"
+        self.estimates_file = self.path / "estimates.json"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
@@ -66,7 +68,7 @@ class RunFolder:
         try:
             for old in (self.checkpoints, self.tensorboard):
                 shutil.rmtree(old, ignore_errors=True)
-            for stale in (self.metrics_file, self.evaluation_file, self.path / "report.png"):
+            for stale in (self.metrics_file, self.evaluation_file, self.estimates_file, self.path / "report.png"):
                 stale.unlink(missing_ok=True)
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -132,6 +134,10 @@ class RunFolder:
     def write_evaluation(self, content: dict[str, Any]) -> None:
         """Writes ``evaluation.json``."""
         write_json(self.evaluation_file, content)
+
+    def write_estimates(self, content: dict[str, Any]) -> None:
+        """Writes ``estimates.json``."""
+        write_json(self.estimates_file, content)
 
     def read_evaluation(self) -> dict[str, Any] | None:
         """Returns the content of ``evaluation.json``; None while the run is not finished."""

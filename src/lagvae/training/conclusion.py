@@ -10,7 +10,7 @@ from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.training.diagnosis import Diagnosis, diagnose, summarize
-from lagvae.training.progress import evaluation_progress
+from lagvae.training.progress import staged_progress
 from lagvae.training.record import Record, effective_weights, logged_violations
 from lagvae.training.run_log import RunLog
 from lagvae.training.session import Session
@@ -37,14 +37,14 @@ def conclude(
     evaluation, residuals = None, None
     diagnosis: tuple[Diagnosis, ...] = ()
     if status is None:
-        with evaluation_progress(data, show=progress) as advance:
+        with staged_progress(show=progress) as stage:
             evaluation = evaluate_model(
                 session.model,
                 problem,
                 data,
                 batch_size=session.batch_size,
                 seed=settings.execution.seed,
-                advance=advance,
+                advance=stage("evaluating", sum(map(len, data.parts.values()))),
             )
         violations = evaluation.violations()
         status = Status.FEASIBLE if evaluation.is_feasible() else Status.INFEASIBLE

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from lagvae.data.dataset import Data, open_data
 from lagvae.duality.residuals import Residuals
-from lagvae.errors import CheckpointError, expected
+from lagvae.errors import CheckpointError, DataError, expected
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.vae import VAE, mlp_vae
@@ -73,6 +74,27 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
         batch_size=int(content["batch_size"]),
         diagnosis=tuple(map(Diagnosis.from_dict, content.get("diagnosis", []))),
     )
+
+
+def reopen_data(solution: Solution, *, folder: str | Path | None = None, progress: bool = False) -> Data:
+    """Returns what a solution was trained on, with the same examples held out: at hand, or opened again.
+
+    Args:
+        solution: What ``fit`` or ``load`` returned.
+        folder: Where named data sets live.
+        progress: Whether to show a download's progress.
+
+    Raises:
+        DataError: It was trained on arrays in memory.
+    """
+    if solution.data is not None:
+        return solution.data
+    config = RunFolder(solution.folder).read_config() if solution.folder is not None else {"data": ""}
+    if not config["data"]:
+        raise DataError(expected("data to evaluate on", got="none", fix="evaluate(solution, data)"))
+    settings = settings_of(config)
+    opened = open_data(config["data"], folder=folder, progress=progress)
+    return opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
 
 
 def _unfinished(settings: Settings, state: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:

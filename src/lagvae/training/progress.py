@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from lagvae.data.dataset import Data
-from lagvae.evaluation.evaluate import Advance
+from lagvae.evaluation.assess import Stage
+from lagvae.evaluation.codes import Advance
 from lagvae.training.hardware import describe
 from lagvae.training.record import Record
 
@@ -191,21 +192,26 @@ def format_violation(violation: float, *, is_met: bool) -> str:
 
 
 @contextmanager
-def evaluation_progress(data: Data, *, show: bool) -> Iterator[Advance | None]:
-    """Shows a bar on a terminal while every part of a data set is evaluated."""
+def staged_progress(*, show: bool) -> Iterator[Stage]:
+    """Shows a bar on a terminal that names what is being measured, from its first step to its last."""
     console = Console(stderr=True)
     if not (show and console.is_terminal):
-        yield None
+        yield lambda what, steps: lambda count: None
         return
     columns = (
-        TextColumn("evaluating"),
         BarColumn(bar_width=24),
         TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=sum(map(len, data.parts.values())))
-        yield lambda count: bar.advance(task, count)
+        task = bar.add_task("")
+
+        def begin(what: str, steps: int) -> Advance:
+            bar.reset(task, description=what, total=steps)
+            return lambda count: bar.advance(task, count)
+
+        yield begin
 
 
 def _bound_cells(constraint: Record | None) -> tuple[str, str, str, str]:

@@ -26,7 +26,7 @@ class Run:
     Attributes:
         problem: Its text.
         dual: A dual rule by name; "warmup" for fixed weights that grow from 0 over the first third.
-        data: A named data set.
+        data: A named data set, or what others are told apart by.
         seed: Of the run.
         settings: Other settings than the defaults, sorted by name; and ``network="convolutional"``.
     """
@@ -43,8 +43,13 @@ class Run:
         return json.dumps(asdict(self) | {"settings": dict(self.settings)}, sort_keys=True)
 
 
-def train(run: Run) -> Record:
-    """Trains and evaluates; returns the final estimates on both parts and the way there."""
+def train(run: Run, source: Any = None) -> Record:
+    """Trains and evaluates; returns the final estimates on every part and the way there.
+
+    Args:
+        run: What to train.
+        source: The data that ``run.data`` describes, where that is no name.
+    """
     import torch
 
     import lagvae as lv
@@ -62,6 +67,7 @@ def train(run: Run) -> Record:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     problem, dual = lv.Problem.parse(run.problem), run.dual
+    data = run.data if source is None else source
     began = time.monotonic()
     options: dict[str, Any] = {**dict(run.settings), "seed": run.seed, "progress": False}
     if options.pop("network", "mlp") == "convolutional":
@@ -71,11 +77,11 @@ def train(run: Run) -> Record:
         weights = {t: w for t, w in problem.objective.quantity.items if t.name != "distortion"}
         terms = [1.0 * term <= 1e-9 for term in weights]
         bounded = lv.Problem(lv.Minimize(lv.distortion), terms)
-        solution = lv.fit(bounded, run.data, dual=partial(WarmUp, multipliers=list(weights.values())), **options)
+        solution = lv.fit(bounded, data, dual=partial(WarmUp, multipliers=list(weights.values())), **options)
     elif dual == "fixed":
-        solution = lv.fit(problem, run.data, **options)
+        solution = lv.fit(problem, data, **options)
     else:
-        solution = lv.fit(problem, run.data, dual=dual, **options)
+        solution = lv.fit(problem, data, dual=dual, **options)
     evaluation = solution.evaluation
     if evaluation is None:
         return {"status": str(solution.status), "message": solution.message}

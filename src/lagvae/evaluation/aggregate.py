@@ -113,7 +113,7 @@ def log_sum_of_densities(
     dtype = torch.float64
     if len(z) * components > SMALL:
         # A few points, evenly spread, in both precisions: the error is measured, not guessed.
-        probe = torch.linspace(0, len(z) - 1, CHECKED_POINTS, device=z.device).long()
+        probe = torch.linspace(0, len(z) - 1, CHECKED_POINTS, dtype=torch.float64, device=z.device).long()
         precise, quick = (
             _reduce(centred[probe], factors, constants, excluded[probe], kind, None)
             for kind in (torch.float64, torch.float32)

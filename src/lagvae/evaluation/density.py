@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -37,6 +37,7 @@ MIXTURE_CODES = 20_000
 """Expectation-maximisation looks at so many codes at most."""
 
 
+@runtime_checkable
 class Density(Protocol):
     """A normalised density on codes."""
 

@@ -164,11 +164,12 @@ def in_batch_information(codes: Codes, estimator: InBatch, *, batch_size: int = 
 
     Units: nats per example. Bias: ``info_nce`` lower, capped at log B; the others upper as long as I is
     far under their cap (``stratified`` log N, ``minibatch_weighted`` log N + log B, ``leave_one_out``
-    none). Near a cap they are flagged. Error: over batches, which are disjoint.
-    Source: [Oord2018] and [Poole2019]; [Chen2018] for the other two.
+    none). Near a cap they are flagged, ``leave_one_out`` where ``info_nce`` is. Error: over batches,
+    which are disjoint. Source: [Oord2018] and [Poole2019]; [Chen2018] for the other two.
     """
     weights = in_batch_weights(estimator, batch_size, len(codes)).to(codes.z.device)
-    log_weights, cap = weights.log(), -math.log(float(weights[0, 0])) if weights[0, 0] > 0 else math.inf
+    log_weights = weights.log()
+    cap = -float(log_weights[0, 0])
     batches = [index for index in torch.arange(len(codes)).split(batch_size) if len(index) == batch_size]
     shuffled = codes.shuffled(seed)
     means = []
@@ -183,6 +184,9 @@ def in_batch_information(codes: Codes, estimator: InBatch, *, batch_size: int = 
         method=f"{estimator} in {len(batches)} batches of {batch_size}",
         examples=len(batches) * batch_size,
     )
+    if estimator == "leave_one_out":
+        with_own = in_batch_information(codes, "info_nce", batch_size=batch_size, seed=seed)
+        return replace(found, samples=batch_size, is_saturated=with_own.is_saturated)
     return _flag(replace(found, samples=batch_size), cap)
 
 

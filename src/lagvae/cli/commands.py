@@ -187,7 +187,7 @@ class Sample:
     kind: Literal["samples", "reconstructions", "interpolations", "traversals"] = "samples"
     """Of codes z ~ p(z), of test examples, between pairs of them, or along the most active dimensions."""
     n: int | None = None
-    """How many samples (64), or rows of the others (8)."""
+    """How many samples (64), or rows of examples with their reconstructions (4), or of the others (8)."""
     out: str | None = None
     """The picture, named after its kind if none is given; an array if it ends in .npy."""
     data: str | None = None
@@ -200,7 +200,8 @@ class Sample:
         from lagvae.report.pictures import save_examples, save_grid
         from lagvae.training.load import load
 
-        count = (64 if self.kind == "samples" else 8) if self.n is None else self.n
+        usual = {"samples": 64, "reconstructions": 4}.get(self.kind, 8)
+        count = usual if self.n is None else self.n
         if count < 1:
             raise SettingError(expected("at least one sample or row", got=count, fix="--n 64"))
         solution, out = load(self.run_folder), self.out or f"{self.kind}.png"

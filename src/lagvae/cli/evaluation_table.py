@@ -110,7 +110,7 @@ def _notes(evaluation: Evaluation, question: str, names: list[str]) -> Iterator[
 
 
 _SATURATED = {
-    "log_likelihood": "too few draws carry the sum:\n  the truth may be much higher; try more --samples",
+    "log_likelihood": "the draws do not show that K suffices:\n  the truth may be much higher; try more --samples",
     "mutual_information_lower": "near its cap, log N:\n  the truth may lie anywhere up to the rate",
     "kl_to_prior_upper": "from a mixture near its cap:\n  the truth may be much lower",
 }

@@ -19,7 +19,6 @@ import torch
 import truth_evidence
 import truth_information
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 Row = dict[str, Any]
@@ -36,10 +35,12 @@ COLUMNS = ("estimator", "case", "truth", "mean", "bias ± error", "coverage", "f
 RESULTS = Path(__file__).parent / "results"
 END = "end"
 """The line that says that a half is complete."""
+WIDTH = 120
+"""Of the table in a terminal."""
 
 
 def main(results: Path = RESULTS) -> None:
-    """Measures what is missing, shows the rows as they come, and writes them down."""
+    """Measures what is missing, prints and keeps the rows as they come, and ends with the whole table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(HALVES), help="measure this half again")
     only = parser.parse_args().only
@@ -47,13 +48,14 @@ def main(results: Path = RESULTS) -> None:
     measured = read(results)
     for half in [only] if only else [half for half in HALVES if not is_complete(measured[half])]:
         measured[half] = []
-        with Live(Table(), console=Console(), refresh_per_second=1, vertical_overflow="visible") as live:
-            for row in HALVES[half]():
-                measured[half].append(to_plain(row))
-                write(results, measured)
-                live.update(table(half, measured[half]))
+        for row in HALVES[half]():
+            measured[half].append(to_plain(row))
+            write(results, measured)
+            print(" · ".join(cells(measured[half][-1])), flush=True)
         measured[half].append({END: True})
         write(results, measured)
+    for half, rows in measured.items():
+        Console(width=WIDTH).print(table(half, rows))
 
 
 def read(results: Path) -> dict[str, list[Row]]:
@@ -98,7 +100,7 @@ def table(half: str, rows: list[Row]) -> Table:
     shown = Table(title=TITLES[half])
     for column in COLUMNS:
         shown.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
-    for row in rows:
+    for row in (row for row in rows if END not in row):
         shown.add_row(*cells(row))
     return shown
 

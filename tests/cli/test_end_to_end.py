@@ -165,7 +165,7 @@ def test_sample_writes_a_picture(finished: Finished, lagvae: Command, tmp_path: 
     answer = lagvae("sample", finished[0], "--n", 12, "--out", "twelve.png")
     assert (answer.status, answer.out) == (0, "12 samples in twelve.png\n")
     with Image.open(tmp_path / "twelve.png") as picture:
-        scale = 800 // (3 * 9 + 1)
+        scale = 800 // (4 * 9 + 1)
         assert picture.size == ((4 * 9 + 1) * scale, (3 * 9 + 1) * scale)
         assert 0 < np.asarray(picture).mean() < 255
     assert lagvae("sample", finished[0]).out == "64 samples in samples.png\n"

@@ -214,7 +214,7 @@ def test_a_finished_run_is_neither_lost_nor_continued_as_another(lagvae: Command
     (tmp_path / "x.npy").unlink()
     check(lagvae, [*resume, "--out", "other"], "expected --resume or --out, got both; try --resume alone")
     check(lagvae, [*resume, "--preset", "zhao2018"], "expected --preset or a file's settings, got both")
-    check(lagvae, ["sample", "run", "--n", "0"], "expected at least one sample, got 0")
+    check(lagvae, ["sample", "run", "--n", "0"], "expected at least one sample or row, got 0")
     check(lagvae, ["sample", "run", "--out", "x.what"], r"expected to write x\.what")
     check(lagvae, ["sample", "run", "--out", "absent/x.png"], r"expected to write absent/x\.png")
     check(lagvae, ["report", "run", "--out", "x.what"], r"expected to write x\.what")

@@ -153,6 +153,7 @@ def make_config(
     event_shape: tuple[int, ...],
     custom: list[str],
     asked: object | None = None,
+    front: dict[str, Any] | None = None,
 ) -> Config:
     """Returns the content of ``config.yaml``.
 
@@ -164,6 +165,7 @@ def make_config(
         event_shape: Shape of one example.
         custom: Which of model, optimizer and dual were given as Python objects.
         asked: The problem as it was asked for, where its bounds were relative to best.
+        front: What one modulated network covers, where it is one.
     """
     return {
         "problem": str(problem),
@@ -172,6 +174,7 @@ def make_config(
         "data_fingerprint": fingerprint,
         "event_shape": list(event_shape),
         "custom": custom,
+        **({} if front is None else {"front": front}),
         **settings.as_sections(),
     }
 
@@ -198,7 +201,7 @@ def settings_of(config: Config) -> Settings:
     Raises:
         SettingError: A name is unknown or a value out of range.
     """
-    described = {"problem", "asked", "data", "data_fingerprint", "event_shape", "custom", "out", "preset"}
+    described = {"problem", "asked", "data", "data_fingerprint", "event_shape", "custom", "front", "out", "preset"}
     return Settings.from_sections({name: value for name, value in config.items() if name not in described})
 
 
@@ -212,7 +215,8 @@ def _comparable(config: Config) -> dict[str, Any]:
     settings = settings_of(config).flat()
     for free in ("device", "log_every", "checkpoint_seconds"):
         del settings[free]
-    described = {name: config.get(name) for name in ("problem", "data", "event_shape", "custom", "data_fingerprint")}
+    names = ("problem", "data", "event_shape", "custom", "front", "data_fingerprint")
+    described = {name: config.get(name) for name in names}
     return {**described, **settings}
 
 

@@ -57,10 +57,8 @@ def front_table(front: Front) -> Table:
         if is_one_network:
             cells = [f"{point.beta:.3g}"]
         else:
-            cells = [
-                point.problem.replace("mutual_information", "mi"),
-                f"[{_COLOURS.get(point.status, 'dim')}]{point.status}[/]",
-            ]
+            state = f"[{_COLOURS.get(point.status, 'dim')}]{point.status}[/]"
+            cells = [point.problem.replace("mutual_information", "mi"), state]
         values = [point.value(name, part) for part in parts for name in (SHOWN if is_one_network else SHOWN[:2])]
         marked = ["" if math.isnan(value) else format_value(value) for value in values]
         table.add_row(*cells, *marked, "*" if is_best else "")

@@ -60,7 +60,9 @@ class FrontSession(Session):
         with self.model.at(conditions) as member, networks_in(self.dtype, self.device):
             draw = member.draw(x, self.batches.streams)
         values = self._measure_groups(draw)
-        beta, gamma = (warm_up(self.step / self.total_steps) * self.family.weights(conditions)).unbind(-1)
+        progress = self.step / self.total_steps
+        beta, gamma = self.family.weights(conditions).unbind(-1)
+        beta, gamma = warm_up(progress) * beta, warm_up(progress - WARM_UP) * gamma
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
         loss = ((values * weights).sum(-1) / (weights @ self._units)).mean()
 
@@ -100,8 +102,8 @@ class FrontSession(Session):
 
 
 def warm_up(progress: float) -> float:
-    """Returns the factor of β and γ when a share of the run is done."""
-    return FIRST ** (1 - min(1.0, progress / WARM_UP))
+    """Returns the factor of a weight, a share of the run after it was 0."""
+    return FIRST ** (1 - min(1.0, progress / WARM_UP)) if progress >= 0 else 0.0
 
 
 def in_groups(draw: Draw, groups: int) -> Draw:

@@ -20,7 +20,7 @@ from ground_truth import LinearGaussian
 
 import lagvae as lv
 from lagvae.data.examples import Examples
-from lagvae.evaluation.annealing import Annealing, annealed_log_likelihood, bracket_log_likelihood
+from lagvae.evaluation.likelihood.annealing import Annealing, annealed_log_likelihood, bracket_log_likelihood
 
 Row = dict[str, Any]
 Measured = tuple[lv.Estimate, float]

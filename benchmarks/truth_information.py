@@ -20,12 +20,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lagvae.evaluation.aggregate import score_mixture
 from lagvae.evaluation.codes import Codes
-from lagvae.evaluation.density import CANDIDATES, Candidate, fit_density
-from lagvae.evaluation.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
+from lagvae.evaluation.density.aggregate import score_mixture
+from lagvae.evaluation.density.fitted import CANDIDATES, Candidate, fit_density
 from lagvae.evaluation.estimate import Estimate
-from lagvae.evaluation.information import (
+from lagvae.evaluation.latent.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
+from lagvae.evaluation.latent.information import (
     InBatch,
     density_information,
     in_batch_information,

@@ -49,7 +49,7 @@ _HOMES = {
     "interpolations": "lagvae.report.latent",
     "lag_vae": "lagvae.problem.presets",
     "load": "lagvae.training.load",
-    "log_likelihood": "lagvae.evaluation.importance",
+    "log_likelihood": "lagvae.evaluation.likelihood.importance",
     "mdr": "lagvae.problem.presets",
     "mmd": "lagvae.terms.mmd",
     "mutual_information": "lagvae.terms.information",
@@ -125,7 +125,7 @@ if TYPE_CHECKING:
     )
     from lagvae.evaluation.estimate import Estimate
     from lagvae.evaluation.evaluate import Evaluation
-    from lagvae.evaluation.importance import log_likelihood
+    from lagvae.evaluation.likelihood.importance import log_likelihood
     from lagvae.model.likelihood import Bernoulli
     from lagvae.model.networks import MLPDecoder, MLPEncoder
     from lagvae.model.vae import VAE

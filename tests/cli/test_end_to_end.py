@@ -123,7 +123,7 @@ def test_evaluate_answers_every_question_in_80_columns(
     finished: Finished, lagvae: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("lagvae.evaluation.autoregressive.STEPS", 100)
+    monkeypatch.setattr("lagvae.evaluation.density.autoregressive.STEPS", 100)
     run = tmp_path / "run"
     shutil.copytree(finished[0], run)
     answer = lagvae("evaluate", run, "--samples", 30, "--examples", 100)

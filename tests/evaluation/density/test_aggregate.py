@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lagvae.evaluation import aggregate
-from lagvae.evaluation.aggregate import log_densities, log_sum_of_densities, score_mixture
 from lagvae.evaluation.codes import Codes
+from lagvae.evaluation.density import aggregate
+from lagvae.evaluation.density.aggregate import log_densities, log_sum_of_densities, score_mixture
 from lagvae.model.gaussian import DiagonalGaussian
 from truth_codes import GaussianCodes, draw_codes
 

@@ -10,7 +10,7 @@ import torch
 
 from lagvae.data.examples import Examples
 from lagvae.errors import SettingError
-from lagvae.evaluation.annealing import (
+from lagvae.evaluation.likelihood.annealing import (
     Annealing,
     anneal,
     anneal_back,
@@ -19,9 +19,9 @@ from lagvae.evaluation.annealing import (
     make_path,
     tune,
 )
-from lagvae.evaluation.hamiltonian import transition
-from lagvae.evaluation.importance import log_likelihood
-from lagvae.evaluation.rate_distortion import rate_distortion
+from lagvae.evaluation.likelihood.hamiltonian import transition
+from lagvae.evaluation.likelihood.importance import log_likelihood
+from lagvae.evaluation.likelihood.rate_distortion import rate_distortion
 from lagvae.model.vae import mlp_vae
 from truth import SIGMAS, LinearGaussian, standard_errors
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from lagvae.data.examples import Examples
 from lagvae.errors import SettingError, expected, nearest
 from lagvae.evaluation.estimate import Estimate
-from lagvae.evaluation.hamiltonian import TARGET_ACCEPTANCE, Path, State, transition
-from lagvae.evaluation.importance import ImportanceWeights, summarise
+from lagvae.evaluation.likelihood.hamiltonian import TARGET_ACCEPTANCE, Path, State, transition
+from lagvae.evaluation.likelihood.importance import ImportanceWeights, summarise
 from lagvae.evaluation.visits import LARGEST_BLOCK, check_count, evaluating, prepared_blocks, rows_at_once
 from lagvae.model.gaussian import DiagonalGaussian
 from lagvae.model.vae import VAE

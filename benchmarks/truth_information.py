@@ -86,9 +86,9 @@ def _plan() -> Iterator[tuple[Source, Truths, Measure]]:
     yield Source("3 clusters, d = 2", CLUSTERS, 3000, 50), _truths_of_the_whole_set(CLUSTERS), _measure_whole_set
     for latent, information in ((16, 8.0), (64, 20.0)):
         truth = GaussianCodes(information, latent, variance=1.2)
-        source = Source(f"Gaussian, d = {latent}, I = {information:g}", truth, 20_000, 5)
+        source = Source(f"Gaussian, d = {latent}, I = {information:g}", truth, 20_000, 4)
         yield source, _truths_of_densities(truth), _measure_by_densities
-    yield Source("3 clusters, d = 2", CLUSTERS, 20_000, 5), _truths_of_densities(CLUSTERS), _measure_by_densities
+    yield Source("3 clusters, d = 2", CLUSTERS, 20_000, 4), _truths_of_densities(CLUSTERS), _measure_by_densities
     source = Source("Gaussian, d = 16, I = 8", GaussianCodes(8.0, 16), 50_000, 10)
     yield source, dict.fromkeys(map(_in_batch_name, IN_BATCH), 8.0), _measure_in_batches
     # Under the null a p-value is uniform: its mean is a half, and its coverage means nothing.

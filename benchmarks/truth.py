@@ -46,8 +46,8 @@ def main(results: Path = RESULTS) -> None:
     measured = read(results)
     if only:
         measured[only] = []
-    for half, cases in HALVES.items():
-        for case in cases():
+    for half in [only] if only else HALVES:
+        for case in HALVES[half]():
             if not missing(case, measured[half]):
                 continue
             measured[half] = [

@@ -44,11 +44,13 @@ _HOMES = {
     "distortion": "lagvae.terms.elbo",
     "evaluate": "lagvae.training.evaluate",
     "fit": "lagvae.training.fit",
+    "fit_front": "lagvae.front.fit_front",
     "geco": "lagvae.problem.presets",
     "info_vae": "lagvae.problem.presets",
     "interpolations": "lagvae.report.latent",
     "lag_vae": "lagvae.problem.presets",
     "load": "lagvae.training.load",
+    "load_front": "lagvae.front.fit_front",
     "log_likelihood": "lagvae.evaluation.likelihood.importance",
     "mdr": "lagvae.problem.presets",
     "mmd": "lagvae.terms.mmd",
@@ -92,11 +94,13 @@ __all__ = [
     "distortion",
     "evaluate",
     "fit",
+    "fit_front",
     "geco",
     "info_vae",
     "interpolations",
     "lag_vae",
     "load",
+    "load_front",
     "log_likelihood",
     "mdr",
     "mmd",
@@ -126,6 +130,7 @@ if TYPE_CHECKING:
     from lagvae.evaluation.estimate import Estimate
     from lagvae.evaluation.evaluate import Evaluation
     from lagvae.evaluation.likelihood.importance import log_likelihood
+    from lagvae.front.fit_front import fit_front, load_front
     from lagvae.model.likelihood import Bernoulli
     from lagvae.model.networks import MLPDecoder, MLPEncoder
     from lagvae.model.vae import VAE

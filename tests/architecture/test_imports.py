@@ -24,6 +24,7 @@ ROOMS = (  # bottom to top
     "duality",
     "evaluation",
     "training",
+    "front",
     "report",
     "cli",
 )

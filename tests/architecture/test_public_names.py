@@ -8,7 +8,7 @@ import lagvae
 
 VALUES = ["best", "distortion", "mmd", "mutual_information", "neg_elbo", "neg_iwae", "rate"]
 FUNCTIONS = ["beta_vae", "evaluate", "fit", "geco", "info_vae", "lag_vae", "load", "log_likelihood", "mdr", "open_data"]
-FUNCTIONS += ["interpolations", "probe", "reconstructions", "term", "traversals", "vae"]
+FUNCTIONS += ["fit_front", "interpolations", "load_front", "probe", "reconstructions", "term", "traversals", "vae"]
 ERRORS = ["CheckpointError", "DataError", "LagvaeError", "ProblemError", "SettingError", "ShapeError", "SolveError"]
 CLASSES = ["Bernoulli", "Data", "Diagnosis", "Estimate", "Evaluation", "MLPDecoder", "MLPEncoder", "Probe", "Problem"]
 CLASSES += ["Solution", "Status"]

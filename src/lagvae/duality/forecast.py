@@ -14,16 +14,20 @@ from lagvae.problem.problem import Problem
 class Forecast(DualRule):
     """λ grows while the violation is on its way to end above 0, and shrinks while it is on its way below.
 
-        v = violation / max(unit, |bound| / 100) + margin,   fast = average(v),   slow = average(fast)
+        v = violation / tolerated + margin,   fast = average(v),   slow = average(fast)
         slope  = d fast / d progress ≈ (fast - slow) / lag of slow behind fast
         ahead  = fast + slope · (delay + (1 - progress) / decay)
-        asinh(λ / w) += gain · Δprogress · clip(ahead, ±largest_violation)
+        asinh(λ / w) += gain · Δprogress · clip(ahead, ±largest)
 
     A model still improves while it trains, most of all while its learning rate decays. A rule that looks
     at today's violation therefore pushes against a bound that will be met anyway, and ends far inside
     it. What is left to come is slope · (1 - progress) where improvement is steady, a third of it under a
     decaying learning rate, and less where much of the slope is the answer to the last move, as it is early;
     ``delay`` makes up for the averages' own.
+
+    What is tolerated is 1 nat, or 1 % of a bound if that is more; ``largest`` is 5 of these. Of a divergence it is half
+    the bound, and ``largest`` 1: it starts many bounds away, falls by orders of magnitude at the least pressure, and
+    what more pressure does to the codes on the way is not undone when it is released.
 
     In λ / w the asinh is linear below 1 and logarithmic above: a multiplier can reach 0, equalities
     cross it, and large ones move by factors. Multipliers warm up linearly from ``first`` to ``start`` and
@@ -37,12 +41,12 @@ class Forecast(DualRule):
         first: Multipliers to warm up from; ``start`` if that is given and these are not.
         gain: By how much asinh(λ / w) moves in a whole run with a forecast of 1.
         warm_up: Share of the run after which they rest.
-        hold: Share of the run after which they move.
+        hold: Share of the run after which they move; 0.25 where they warm up, and 0.4 elsewhere: a run that begins with
+            full pressure on the rate should not meet more of it soon.
         window: Share of the run over which violations are averaged; the slope takes twice as long.
         decay: How many times less the remaining run improves the model than it would at today's pace: at the
             run's beginning and at its end, linear in between.
         margin: How far inside an inequality to aim, in units of v: forecasts err by about as much.
-        largest_violation: Forecasts beyond it count as it: noise and transients should not.
         models: How many models share the rule.
     """
 
@@ -55,26 +59,27 @@ class Forecast(DualRule):
         first: Float[Tensor, " constraints"] | None = None,
         *,
         gain: float = 8.0,
-        warm_up: float = 1 / 3,
-        hold: float = 0.4,
+        warm_up: float = 0.2,
+        hold: float | None = None,
         window: float = 0.015,
         decay: tuple[float, float] = (6.0, 3.5),
         margin: float = 0.1,
-        largest_violation: float = 5.0,
         models: int = 1,
     ) -> None:
         if start is None:
             start, first = start_multipliers(problem), first_multipliers(problem)
         self.start, self.first = start, start if first is None else first
         super().__init__(problem, self.first, models=models)
-        self.warm_up, self.gain, self.hold, self.window, self.decay = warm_up, gain, hold, window, decay
-        self.largest_violation = largest_violation
+        self.hold = hold if hold is not None else 0.4 if torch.equal(self.first, self.start) else 0.25
+        self.warm_up, self.gain, self.window, self.decay = warm_up, gain, window, decay
         objective = sum(abs(weight) for weight in problem.objective.surrogate().values()) or 1.0
         self.width = 0.1 * objective / self.units
         self.largest = objective * largest_multipliers(problem)
         self.smallest = torch.where(self.is_equality, -self.largest, 0.0)
         self.margin = torch.where(self.is_equality, 0.0, margin)
-        self.tolerated = torch.maximum(self.units, self.scales / 100)
+        in_nats = torch.tensor([constraint.in_nats for constraint in problem.subject_to], dtype=torch.bool)
+        self.tolerated = torch.maximum(self.units, self.scales / torch.where(in_nats, 100, 2))
+        self.largest_ahead = torch.where(in_nats, 5.0, 1.0)
         self.fast, self.slow = torch.zeros_like(self.multipliers), torch.zeros_like(self.multipliers)
         self.updates = torch.zeros(())
         self.progress = torch.zeros((), dtype=torch.float64)
@@ -97,6 +102,6 @@ class Forecast(DualRule):
         slope = (self.fast - self.slow) * share / elapsed
         decay = (1 - progress) * self.decay[0] + progress * self.decay[1]
         ahead = self.fast + slope * (1.5 * self.window + (1 - progress) / decay)
-        move = self.gain * elapsed * ahead.clamp(-self.largest_violation, self.largest_violation)
+        move = self.gain * elapsed * ahead.clamp(-self.largest_ahead, self.largest_ahead)
         moved = self.width * torch.sinh(torch.asinh(self.multipliers / self.width) + move)
         self.multipliers.copy_(moved.clamp(self.smallest, self.largest))

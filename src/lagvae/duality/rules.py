@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import torch
 
 from lagvae.duality.augmented_lagrangian import AugmentedLagrangian
 from lagvae.duality.forecast import Forecast
@@ -33,6 +36,10 @@ RULES: dict[str, type[DualRule]] = {
 """The rules with names of their own; torch.optim's names are those of :class:`OptimizerAscent`."""
 
 
+SOON = 0.05
+"""Share of a run after which multipliers that go on from a solution move."""
+
+
 def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
     """Builds the rule that the settings name, with its own starting point.
 
@@ -56,3 +63,20 @@ def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
     close = nearest(name, known)
     fix = every if close == every else f"{close}, or {every}"
     raise SettingError(expected("a dual rule", got=f"'{name}'", fix=fix))
+
+
+def rule_from(problem: Problem, settings: DualSettings, multipliers: Mapping[str, float]) -> DualRule:
+    """Builds the rule that the settings name; the default rule starts from given multipliers, and moves soon.
+
+    Args:
+        problem: Whose constraints.
+        settings: Of the rule.
+        multipliers: Name → λ of a solution; those of unknown names, or not finite, have no say.
+
+    Raises:
+        SettingError: As for :func:`build_rule`.
+    """
+    given = [multipliers.get(name, math.nan) for name in problem.names]
+    if settings.dual != "forecast" or not all(map(math.isfinite, given)):
+        return build_rule(problem, settings)
+    return Forecast(problem, torch.tensor(given), warm_up=SOON, hold=SOON)

@@ -78,7 +78,7 @@ def largest_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
     A constraint in nats steers the model through β = weight(R) / weight(D) alone: beyond the multiplier
     where |d log β / d log λ| falls under 1/10 more of it changes nothing but the time it takes to come
     back (10 for neg_elbo; never under a bound on distortion alone, which may take 100). All that a
-    divergence's bound allows may weigh 1000 nats.
+    divergence's bound allows may weigh 20 nats.
     """
     objective = problem.objective.surrogate()
     size = sum(abs(weight) for weight in objective.values()) or 1.0
@@ -93,7 +93,7 @@ def largest_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
 
     def largest(constraint: Constraint) -> float:
         if not constraint.in_nats:
-            return 1e3 / max(abs(constraint.bound), constraint.unit)
+            return 20.0 / max(abs(constraint.bound), constraint.unit)
         if not any(isinstance(term, Distortion | Rate) for term in constraint.quantity.surrogate()):
             return candidates[-1]
         steps = ((low, abs(log_beta(constraint, 1.01 * low) - log_beta(constraint, low))) for low in candidates)

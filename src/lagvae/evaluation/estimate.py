@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -52,6 +54,12 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """Returns the fields in plain types."""
         return asdict(self)
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> Estimate:
+        """Reads back what ``as_dict`` returns, by way of JSON, which has no NaN; ``samples`` may be None in earnest."""
+        numbers = {name: math.nan for name in ("value", "standard_error") if fields[name] is None}
+        return Estimate(**{**fields, **numbers})
 
     def __str__(self) -> str:
         return f"{self.value:.4g} ± {self.standard_error:.2g} {self.unit}"

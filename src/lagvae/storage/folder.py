@@ -75,6 +75,10 @@ class RunFolder:
             raise cannot_write(self.path, error) from error
         write_whole(self.config_file, _config_text(config).encode())
 
+    def clear_points(self, name: str) -> None:
+        """Removes the runs of an earlier front."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
+
     def read_config(self) -> Config:
         """Reads ``config.yaml``.
 
@@ -153,6 +157,7 @@ def make_config(
     event_shape: tuple[int, ...],
     custom: list[str],
     asked: object | None = None,
+    front: dict[str, Any] | None = None,
 ) -> Config:
     """Returns the content of ``config.yaml``.
 
@@ -164,6 +169,7 @@ def make_config(
         event_shape: Shape of one example.
         custom: Which of model, optimizer and dual were given as Python objects.
         asked: The problem as it was asked for, where its bounds were relative to best.
+        front: What one modulated network covers, where it is one.
     """
     return {
         "problem": str(problem),
@@ -172,6 +178,7 @@ def make_config(
         "data_fingerprint": fingerprint,
         "event_shape": list(event_shape),
         "custom": custom,
+        **({} if front is None else {"front": front}),
         **settings.as_sections(),
     }
 
@@ -198,7 +205,7 @@ def settings_of(config: Config) -> Settings:
     Raises:
         SettingError: A name is unknown or a value out of range.
     """
-    described = {"problem", "asked", "data", "data_fingerprint", "event_shape", "custom", "out", "preset"}
+    described = {"problem", "asked", "data", "data_fingerprint", "event_shape", "custom", "front", "out", "preset"}
     return Settings.from_sections({name: value for name, value in config.items() if name not in described})
 
 
@@ -212,7 +219,8 @@ def _comparable(config: Config) -> dict[str, Any]:
     settings = settings_of(config).flat()
     for free in ("device", "log_every", "checkpoint_seconds"):
         del settings[free]
-    described = {name: config.get(name) for name in ("problem", "data", "event_shape", "custom", "data_fingerprint")}
+    names = ("problem", "data", "event_shape", "custom", "front", "data_fingerprint")
+    described = {name: config.get(name) for name in names}
     return {**described, **settings}
 
 

@@ -16,7 +16,7 @@ from lagvae.training.course import Course
 from lagvae.training.progress import format_value, short_exponent
 from lagvae.training.record import Record
 
-Cause = Literal["floor", "unsettled", "approaching", "growing", "limit", "flat"]
+Cause = Literal["floor", "unsettled", "approaching", "growing", "limit", "flat", "front"]
 
 COARSEST = 0.02
 """How far a suggested bound may lie outside what was reached, relative to it, for the sake of fewer digits."""
@@ -38,7 +38,7 @@ class Diagnosis:
         cause: The first that holds of ``floor`` (a perfect model would miss the bound, because of its
             estimator's bias), ``unsettled`` (met in the run's second half, and lost), ``approaching`` (still coming
             nearer at the end), ``growing`` (the multiplier still was), ``limit`` (the multiplier was at its
-            largest) and ``flat``.
+            largest) and ``flat``; ``front`` where the problem was solved on a front that does not reach it.
         why: The cause in words.
         reachable: A bound with few digits that this very model meets; None if the value is not finite.
         epochs: A budget that may meet the bound; None where more epochs promise little.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lagvae.data.dataset import Source, open_data
-from lagvae.duality.rules import DualRuleFactory
+from lagvae.duality.rules import DualRuleFactory, rule_from
 from lagvae.errors import ProblemError, SettingError, expected
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
@@ -29,6 +31,7 @@ def fit(
     data: Source,
     *,
     model: VAE | None = None,
+    start: Solution | None = None,
     optimizer: str | OptimizerFactory | None = None,
     dual: str | DualRuleFactory | None = None,
     out: str | Path | None = None,
@@ -52,6 +55,8 @@ def fit(
             first, by a probe with the same settings: ``best`` is what an ordinary VAE reaches with this budget.
         data: A name, a path, an array, a tensor, a torch Dataset, or a pair (train, test) of these.
         model: Any VAE; built from the settings if none is given.
+        start: A solution to go on from: its weights, which are copied, and with the default rule its multipliers,
+            where it has the same constraints. In place of a model.
         optimizer: A name of torch.optim in lower case, or a function of the weights that returns an optimiser.
         dual: A rule's name, or a function of the problem that returns a rule.
         out: Folder for checkpoints, metrics and results; nothing is written without one.
@@ -93,17 +98,20 @@ def fit(
 
     opened = open_data(data, folder=data_folder, progress=progress)
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
-    given = {"model": model is not None, "optimizer": callable(optimizer), "dual": callable(dual)}
+    given = {"model": model is not None, "start": start is not None}
+    given |= {"optimizer": callable(optimizer), "dual": callable(dual)}
     custom = [name for name, is_given in given.items() if is_given]
     make_optimizer = optimizer if callable(optimizer) else None
+    make_dual = dual if callable(dual) else None
+    if start is not None:
+        model = copy.deepcopy(start.model)
+        make_dual = make_dual or partial(rule_from, settings=settings.dual, multipliers=start.multipliers)
     asked = problem
     if asked.is_relative and folder is not None and resume:
         problem = Problem.parse(folder.resolved_problem(str(asked)))
     elif asked.is_relative:
         problem = resolve_bounds(asked, opened, settings, model=model, optimizer=make_optimizer, progress=progress)
-    session = build_session(
-        problem, opened, settings, model=model, optimizer=make_optimizer, dual=dual if callable(dual) else None
-    )
+    session = build_session(problem, opened, settings, model=model, optimizer=make_optimizer, dual=make_dual)
     problem.warn_of_floors(latent_dim=session.model.latent_dim, batch_size=(session.held_out or session.batches).size)
     log = RunLog(folder, measured_shape=session.measured_shape)
     if folder is not None:

@@ -112,15 +112,10 @@ def _read_evaluation(problem: Problem, content: dict[str, Any]) -> Evaluation | 
     return Evaluation(
         problem,
         {
-            part: {name: _read_estimate(fields) for name, fields in found.items()}
+            part: {name: Estimate.from_dict(fields) for name, fields in found.items()}
             for part, found in content["estimates"].items()
         },
     )
-
-
-def _read_estimate(fields: dict[str, Any]) -> Estimate:
-    """Returns an estimate, of whose fields ``samples`` alone may be None in earnest."""
-    return Estimate(**{**_floats(fields), "samples": fields.get("samples")})
 
 
 def _floats(fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Many problems at once: one network modulated by the weights, the dual solved on it, dedicated runs."""

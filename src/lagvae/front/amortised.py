@@ -1,0 +1,204 @@
+"""One network that holds a whole front, and the dual solved on it afterwards."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lagvae.errors import DataError, ProblemError, SettingError, expected
+from lagvae.evaluation.evaluate import Evaluation
+from lagvae.front.bounds import bounded_estimates, resolve_on
+from lagvae.front.family import Family
+from lagvae.front.front import Front
+from lagvae.front.modulation import Modulation
+from lagvae.front.solve import Optimum, solve_on
+from lagvae.front.surface import Surface
+from lagvae.model.vae import VAE
+from lagvae.problem.problem import Problem
+from lagvae.storage.folder import RunFolder
+from lagvae.training.diagnosis import Diagnosis, round_outward, summarize
+from lagvae.training.fit import fit
+from lagvae.training.save import save_solution
+from lagvae.training.solution import Solution, Status
+
+POLISH_RATE = 0.3
+"""Learning rate of a polishing run, as a share of the front's."""
+
+
+@dataclass
+class AmortisedFront(Front):
+    """A front that one modulated network holds.
+
+    Attributes:
+        network: The network.
+        surface: What its members measure.
+    """
+
+    method: str = "amortised"
+    network: Modulation | None = None
+    surface: Surface | None = None
+
+    @property
+    def family(self) -> Family:
+        """The weights that it covers."""
+        return self._measured().family
+
+    def model_at(self, *, beta: float, gamma: float = 0.0) -> VAE:
+        """Returns the member that minimises D + β R + γ mmd: an ordinary model, folded.
+
+        Raises:
+            SettingError: The weights lie outside of what the front covers.
+        """
+        family, network = self.family, self._network()
+        low, high = family.beta
+        if not low <= beta <= high:
+            raise SettingError(expected(f"β in [{low:g}, {high:g}]", got=f"{beta:g}", fix="a front over a wider range"))
+        if not 0 <= gamma <= family.gamma[1]:
+            raise SettingError(expected(f"γ in [0, {family.gamma[1]:g}]", got=f"{gamma:g}", fix="a wider front"))
+        weights = torch.tensor([beta, max(gamma, family.gamma[0])], device=network.model.device)
+        return network.fold(family.conditions(weights))
+
+    def solve(
+        self,
+        problem: Problem | str,
+        *,
+        on: str | None = None,
+        polish: int = 0,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+        progress: bool = False,
+    ) -> Solution:
+        """Solves a problem on what the front's members measure, and returns the member that solves it.
+
+            min over (β, γ) of f(D, R, mmd)   subject to the problem's bounds
+
+        Nothing is trained. The multipliers are those with which the problem's Lagrangian weighs D, R and mmd as
+        the member's own loss did.
+
+        Args:
+            problem: Over distortion, rate, neg_elbo, mmd and mutual information; bounds may be relative to ``best``,
+                which is what the front reaches.
+            on: The data that bounds are to hold on; ``held_out`` where there are any, else ``train``.
+            polish: Epochs for which to train the member further, with the dual rule starting from the multipliers.
+            out: Folder for the solution, as of a run.
+            overwrite: Replaces the run in ``out``.
+            progress: Whether to show the polishing.
+
+        Returns:
+            A solution with an ordinary model: of the same class, shape and speed as one that was trained alone.
+            Its estimates are interpolated between neighbours on the front.
+
+        Raises:
+            ProblemError: The problem asks for something that the front did not measure.
+            DataError: There are no held-out data, or to polish, no data at hand.
+        """
+        surface = self._measured()
+        if isinstance(problem, str):
+            problem = Problem.parse(problem)
+        part = self.judged(on)
+        began = time.monotonic()
+        problem = resolve_on(problem, [point.estimates[part] for point in self.points])
+        optimum = solve_on(surface, problem, part=part)
+        solution = self._solution(problem, optimum, part, seconds=time.monotonic() - began)
+        if polish:
+            return self._polish(solution, polish, out, overwrite=overwrite, progress=progress)
+        if out is not None:
+            save_solution(solution, out, self.settings, custom=self._custom(), overwrite=overwrite)
+        return solution
+
+    def _polish(
+        self, solution: Solution, epochs: int, out: str | Path | None, *, overwrite: bool, progress: bool
+    ) -> Solution:
+        if self.data is None:
+            raise DataError(expected("the front's data to polish on", got="none", fix="load_front(folder, data=...)"))
+        settings = self.settings.replace(
+            epochs=epochs, learning_rate=POLISH_RATE * self.settings.primal.learning_rate, held_out=0.0
+        )
+        return fit(
+            solution.problem,
+            self.data,
+            start=solution,
+            out=out,
+            overwrite=overwrite,
+            settings=settings,
+            progress=progress,
+        )
+
+    def _solution(self, problem: Problem, optimum: Optimum, part: str, *, seconds: float) -> Solution:
+        surface, settings = self._measured(), self.settings
+        gamma = 0.0 if optimum.gamma <= 1.001 * surface.gammas[0] else optimum.gamma
+        measured = {p: surface.estimates(p, beta=optimum.beta, gamma=optimum.gamma) for p in surface.parts}
+        evaluation = Evaluation(problem, {p: bounded_estimates(found, problem) for p, found in measured.items()})
+        diagnosis = () if optimum.is_feasible else self._diagnose(problem, optimum)
+        where = {"train": "training", "held_out": "held-out"}[part]
+        message = f"every bound holds on the {where} data, at β = {optimum.beta:.3g}"
+        if gamma:
+            message += f" and γ = {gamma:.3g}"
+        if diagnosis:
+            message = summarize(problem, diagnosis, where=f" on the {where} data, wherever on the front")
+        elif not problem.subject_to:
+            message = f"the best of the front, at β = {optimum.beta:.3g}"
+        weights = {"distortion": 1.0, "rate": optimum.beta}
+        if len(surface.gammas) > 1:
+            weights["mmd"] = gamma
+        return Solution(
+            status=Status.FEASIBLE if optimum.is_feasible else Status.INFEASIBLE,
+            message=message,
+            problem=problem,
+            model=self.model_at(beta=optimum.beta, gamma=gamma),
+            multipliers=optimum.multipliers,
+            violations=optimum.violations,
+            weights=weights,
+            evaluation=evaluation,
+            residuals=None,
+            step=self.steps,
+            seconds=seconds,
+            history=[],
+            folder=None,
+            data=self.data,
+            batch_size=settings.primal.batch_size,
+            diagnosis=diagnosis,
+        )
+
+    def _diagnose(self, problem: Problem, optimum: Optimum) -> tuple[Diagnosis, ...]:
+        found = []
+        for name, constraint in problem.constraints.items():
+            violation = optimum.violations[name]
+            if (abs(violation) if constraint.is_equality else violation) <= 0.01 * constraint.tolerance:
+                continue
+            value = constraint.bound + constraint.sign * violation
+            found.append(
+                Diagnosis(
+                    name=name,
+                    value=value,
+                    violation=violation,
+                    best=value,
+                    best_epoch=float(self.settings.primal.epochs),
+                    multiplier=f"solved on the front: β = {optimum.beta:.3g}, γ = {optimum.gamma:.3g}",
+                    cause="front",
+                    why="no member of the front comes nearer",
+                    reachable=round_outward(value, constraint) if math.isfinite(value) else None,
+                    epochs=2 * self.settings.primal.epochs,
+                )
+            )
+        return tuple(found)
+
+    def _custom(self) -> list[str]:
+        config = RunFolder(self.folder).read_config() if self.folder is not None else {"custom": ["model"]}
+        return ["front", *config["custom"]]
+
+    def _network(self) -> Modulation:
+        if self.network is None:
+            raise ProblemError(
+                expected("a front with its network", got="none", fix="lv.load_front(folder, model=my_vae)")
+            )
+        return self.network
+
+    def _measured(self) -> Surface:
+        if self.surface is None:
+            raise ProblemError(expected("a front that was trained to its end", got=self.message, fix="resume=True"))
+        return self.surface

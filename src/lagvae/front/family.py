@@ -1,0 +1,55 @@
+"""The two-number family: which weights a front covers, and how they are drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Family:
+    """min D + β R + γ mmd, for every (log β, log γ) in a rectangle.
+
+    Up to scale these are the weights of every problem over distortion, rate and mmd.
+
+    Attributes:
+        beta: Lowest and highest β.
+        gamma: Lowest and highest γ, in nats per unit of MMD²; the lowest is as good as none.
+        share: Of the examples that train with more than the lowest γ.
+    """
+
+    beta: tuple[float, float] = (0.1, 10.0)
+    gamma: tuple[float, float] = (10.0, 1e5)
+    share: float = 0.5
+
+    def conditions(self, weights: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
+        """Returns (β, γ) on the logarithmic scale that goes from -1 to 1 over the family."""
+        low, width = self._logarithms(weights)
+        return 2 * (weights.log() - low) / width - 1
+
+    def weights(self, conditions: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
+        """Returns the (β, γ) of conditions: the inverse of :meth:`conditions`."""
+        low, width = self._logarithms(conditions)
+        return (low + width * (conditions + 1) / 2).exp()
+
+    def draw(self, blocks: int, groups: int, generator: torch.Generator) -> Float[Tensor, "blocks groups 2"]:
+        """Draws conditions, one for each group of examples; the groups of a block are neighbours in β and share γ.
+
+        β is log-uniform and stratified: each of ``blocks · groups`` equal parts of its range is drawn from once, in
+        order. γ is the lowest, but for ``share`` of the blocks, where it is log-uniform.
+        """
+        device = generator.device
+        within = torch.rand(blocks, groups, generator=generator, device=device)
+        strata = torch.arange(blocks * groups, device=device).reshape(blocks, groups)
+        beta = (strata + within) / (blocks * groups)
+        chosen, uniform = torch.rand(2, blocks, 1, generator=generator, device=device)
+        gamma = torch.where(chosen < self.share, uniform, 0.0).expand_as(beta)
+        return 2 * torch.stack([beta, gamma], dim=-1) - 1
+
+    def _logarithms(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        ends = like.new_tensor([[math.log(end) for end in bounds] for bounds in (self.beta, self.gamma)])
+        return ends[:, 0], ends[:, 1] - ends[:, 0]

@@ -1,0 +1,174 @@
+"""fit_front(): many problems at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from lagvae.data.dataset import Source, open_data
+from lagvae.errors import CheckpointError, SettingError, expected, nearest
+from lagvae.front.amortised import AmortisedFront
+from lagvae.front.dedicated import DedicatedFront
+from lagvae.front.fit_amortised import fit_amortised, read_amortised
+from lagvae.front.fit_dedicated import fit_dedicated, read_dedicated
+from lagvae.front.front import FILE
+from lagvae.front.ranges import expand_ranges
+from lagvae.model.vae import VAE
+from lagvae.optimizers import OptimizerFactory
+from lagvae.problem.problem import Problem
+from lagvae.settings import FrontSettings, Settings
+from lagvae.settings import preset as read_preset
+from lagvae.storage.files import read_json
+from lagvae.storage.folder import RunFolder, settings_of
+
+METHODS = ("amortised", "dedicated", "path")
+
+
+@overload
+def fit_front(
+    data: Source, problems: tuple[()] = (), *, method: Literal["amortised"] = "amortised", **options: Any
+) -> AmortisedFront: ...
+@overload
+def fit_front(
+    data: Source,
+    problems: str | Problem | Sequence[str | Problem],
+    *,
+    method: Literal["dedicated", "path"],
+    **options: Any,
+) -> DedicatedFront: ...
+@overload
+def fit_front(
+    data: Source, problems: str | Problem | Sequence[str | Problem] = (), *, method: str, **options: Any
+) -> AmortisedFront | DedicatedFront: ...
+
+
+def fit_front(
+    data: Source,
+    problems: str | Problem | Sequence[str | Problem] = (),
+    *,
+    method: str = "amortised",
+    model: VAE | None = None,
+    optimizer: str | OptimizerFactory | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    front: FrontSettings | None = None,
+    settings: Settings | None = None,
+    preset: str = "default",
+    data_folder: str | Path | None = None,
+    progress: bool = True,
+    **changes: Any,
+) -> AmortisedFront | DedicatedFront:
+    """Finds the solutions of many problems: with one network that holds them all, or with a run for each.
+
+    ``amortised`` trains one modulated network for every weight of rate and divergence,
+
+        min over θ of E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · 1e-4) ],
+
+    in little more time than one ordinary run; problems are solved on it afterwards, by
+    :meth:`~lagvae.front.amortised.AmortisedFront.solve`, without training. ``dedicated`` trains a run for each problem,
+    one after another; ``path`` lets each go on from the one before it.
+
+    Args:
+        data: As for ``fit``.
+        problems: For ``dedicated`` and ``path``: problems, or texts with ranges such as ``neg_elbo <= 86:95:1``.
+        method: One of the three.
+        model: Any VAE; built from the settings if none is given. For ``amortised``, of linear and convolutional layers.
+        optimizer: As for ``fit``.
+        out: Folder for everything that is written; nothing is without one.
+        resume: Goes on with the front in ``out``, to the same bits as if it had never stopped.
+        overwrite: Replaces the front in ``out``.
+        front: What an amortised front covers.
+        settings: Every other setting at once; a preset's if none are given. Of the dual rule's, ``held_out`` counts
+            for an amortised front too: what is held out is measured, and problems are solved on it.
+        preset: As for ``fit``.
+        data_folder: Where named data sets live.
+        progress: Whether to show a live table.
+        **changes: Single settings by name, of both kinds: ``epochs=60``, ``beta_high=20``, ...
+
+    Returns:
+        The front. Runs that end infeasible or fail are points of it, marked as such.
+
+    Raises:
+        ProblemError: A text is no problem, there are none for ``dedicated``, or some for ``amortised``.
+        DataError: The data are missing, damaged or outside what the likelihood scores.
+        ShapeError: The networks do not fit the data, or have nothing to modulate.
+        SettingError: A setting is unknown or out of range.
+        CheckpointError: ``out`` holds something else, or cannot be written.
+    """
+    if method not in METHODS:
+        raise SettingError(expected("a method", got=f"'{method}'", fix=nearest(str(method), METHODS)))
+    front, settings = _settings(front, settings or read_preset(preset), changes, optimizer)
+    texts = [problems] if isinstance(problems, str | Problem) else list(problems)
+    asked = [one for text in texts for one in expand_ranges(str(text))]
+    if (method == "amortised") == bool(asked):
+        wanted, got = ("no problem for an amortised front", str(asked[0])) if asked else ("problems", "none")
+        raise SettingError(expected(wanted, got=got, fix="method='dedicated', or front.solve(problem) afterwards"))
+    if resume and out is None:
+        raise SettingError(expected("the folder of the front to resume", got="none", fix="out='fronts/first'"))
+    folder = None if out is None else RunFolder(out)
+    if folder is not None and not resume:
+        folder.check_free(overwrite=overwrite)
+    opened = open_data(data, folder=data_folder, progress=progress)
+    make_optimizer = optimizer if callable(optimizer) else None
+    common: dict[str, Any] = {
+        "settings": settings,
+        "model": model,
+        "optimizer": make_optimizer,
+        "folder": folder,
+        "resume": resume,
+        "progress": progress,
+    }
+    if method == "amortised":
+        opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+        return fit_amortised(opened, front=front, **common)
+    return fit_dedicated(asked, opened, method=method, **common)
+
+
+def load_front(
+    folder: str | Path,
+    *,
+    model: VAE | None = None,
+    data: Source | None = None,
+    data_folder: str | Path | None = None,
+) -> AmortisedFront | DedicatedFront:
+    """Returns the front that a folder holds.
+
+    Args:
+        folder: Where ``fit_front`` wrote it.
+        model: The user's own model, where it was trained with one; its weights are replaced.
+        data: What it was trained on, where they were arrays in memory; named data are opened again.
+        data_folder: Where named data sets live.
+
+    Raises:
+        CheckpointError: The folder holds no front, or a damaged or unfinished one; or its model was the user's own
+            and none is given.
+    """
+    run = RunFolder(folder)
+    config = run.read_config()
+    if "front" not in config:
+        raise CheckpointError(expected(f"a front at {folder}", got="a run", fix="lv.load(folder)"))
+    if not (run.path / FILE).exists():
+        fix = f"lagvae front --resume {folder}"
+        raise CheckpointError(expected(f"a finished front at {folder}", got=f"no {FILE}", fix=fix))
+    content, settings, opened = read_json(run.path / FILE), settings_of(config), None
+    if data is not None or config["data"]:
+        opened = open_data(config["data"] if data is None else data, folder=data_folder, progress=False)
+        opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+    if content["method"] == "amortised":
+        return read_amortised(run, content, model=model, data=opened)
+    return read_dedicated(run, content, data=opened)
+
+
+def _settings(
+    front: FrontSettings | None, settings: Settings, changes: dict[str, Any], optimizer: str | OptimizerFactory | None
+) -> tuple[FrontSettings, Settings]:
+    """Returns both kinds of settings with their changes."""
+    own = {field.name for field in dataclasses.fields(FrontSettings)}
+    front = dataclasses.replace(front or FrontSettings(), **{k: v for k, v in changes.items() if k in own})
+    others = {name: value for name, value in changes.items() if name not in own}
+    if isinstance(optimizer, str):
+        others["optimizer"] = optimizer
+    return front, settings.replace(**others)

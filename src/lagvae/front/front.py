@@ -1,0 +1,118 @@
+"""Front: the solutions of many problems, whichever way they were found."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from lagvae.data.dataset import Data
+from lagvae.errors import DataError, expected
+from lagvae.front.pareto import hypervolume, non_dominated
+from lagvae.front.point import FrontPoint
+from lagvae.problem.problem import Problem
+from lagvae.settings import Settings
+from lagvae.storage.files import write_json
+from lagvae.training.solution import Solution, Status
+
+COORDINATES = ("distortion", "rate")
+"""What is traded against each other: both are pushed down, in nats per example.
+
+At a neg_elbo that is kept, most information is least distortion and least information is least rate: both
+branches of the paper's figure are one front of these two.
+"""
+FILE = "front.json"
+
+
+@dataclass
+class Front(ABC):
+    """Solutions of many problems on the same data.
+
+    Attributes:
+        points: Every one, infeasible and failed ones too.
+        status: How the training of the front as a whole ended; FEASIBLE where nothing went wrong.
+        message: The same in a sentence.
+        settings: Of every run.
+        data_name: Of the data set; empty for arrays in memory.
+        seconds: Spent training, over all points and sessions.
+        steps: Taken, likewise.
+        folder: Where it was written, if it was.
+        data: What it was trained on, where it is at hand.
+        method: How points were found: ``amortised``, ``dedicated`` or ``path``.
+    """
+
+    points: tuple[FrontPoint, ...]
+    status: Status
+    message: str
+    settings: Settings
+    data_name: str
+    seconds: float
+    steps: int
+    folder: Path | None = None
+    data: Data | None = field(default=None, repr=False)
+    method: str = ""
+
+    @abstractmethod
+    def solve(self, problem: Problem | str) -> Solution:
+        """Returns the solution of a problem that the front holds."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the data that points were measured on."""
+        return next((tuple(point.estimates) for point in self.points if point.estimates), ())
+
+    def judged(self, on: str | None = None) -> str:
+        """Returns the part that bounds are to hold on: the one that is named, else held_out, or train.
+
+        Raises:
+            DataError: There is no such part, or it is the test part: what is chosen by it is no test any more.
+        """
+        part = on or ("held_out" if "held_out" in self.parts else "train")
+        if part == "test" or (self.parts and part not in self.parts):
+            fix = "a front that was fitted with held_out=0.1"
+            raise DataError(expected("train or held_out", got=f"'{part}'", fix=fix))
+        return part
+
+    def values(self, part: str = "train", names: tuple[str, ...] = COORDINATES) -> Float[np.ndarray, "points names"]:
+        """Returns every point's estimates; NaN where a point has none."""
+        rows = [[point.value(name, part) for name in names] for point in self.points]
+        return np.array(rows, dtype=float).reshape(len(rows), len(names))
+
+    def non_dominated(self, part: str = "train") -> Bool[np.ndarray, " points"]:
+        """Returns which points no other one beats in distortion and rate; unmeasured points count as beaten."""
+        values = self.values(part)
+        measured = np.isfinite(values).all(-1)
+        found = measured.copy()
+        found[measured] = non_dominated(values[measured])
+        return found
+
+    def hypervolume(self, reference: tuple[float, float], part: str = "train") -> float:
+        """Returns the area, in nats², that the points dominate in (distortion, rate) up to a reference point."""
+        values = self.values(part)
+        return hypervolume(values[np.isfinite(values).all(-1)], reference=reference)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything in plain types: the content of ``front.json``."""
+        return {
+            "method": self.method,
+            "status": str(self.status),
+            "message": self.message,
+            "data": self.data_name,
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "coordinates": list(COORDINATES),
+            "points": [
+                {**point.as_dict(), "non_dominated": {part: bool(flags[index]) for part, flags in shown.items()}}
+                for shown in [{part: self.non_dominated(part) for part in self.parts}]
+                for index, point in enumerate(self.points)
+            ],
+        }
+
+    def write(self) -> None:
+        """Writes ``front.json`` into the front's folder."""
+        assert self.folder is not None
+        write_json(self.folder / FILE, self.as_dict())

@@ -1,0 +1,181 @@
+"""One network that is a whole family: every layer's units scaled and shifted by a function of the weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from lagvae.errors import ShapeError, expected
+from lagvae.model.vae import VAE
+
+Layer = nn.Linear | _ConvNd
+"""What is modulated."""
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Factors = tuple[Tensor, Tensor, Tensor]
+"""1 + a, b and 1 + e of a layer."""
+WIDTH = 64
+"""Units in each hidden layer of the network that modulates."""
+
+
+class Modulation(nn.Module):
+    """x ↦ (1 + a) ∘ (W ((1 + e) ∘ x) + bias) + b in place of x ↦ W x + bias, in every linear and convolutional layer.
+
+    (a, b, e) is a function of the condition c, unit by unit (channel by channel): a small perceptron whose last layer
+    starts at 0, so that at first every condition sees the model as it is. At a fixed c it is constant, and
+
+        W' = (1 + a) ∘ W ∘ (1 + e)ᵀ,    bias' = (1 + a) ∘ bias + b:
+
+    every member of the family *is* an ordinary network of the model's own shape, see :meth:`fold`. Without e the
+    decoder could not switch off a dimension of z for one condition and read it for another. A layer without a
+    bias is scaled and not shifted.
+
+    The model itself is not changed: layers are hooked while :meth:`at` lasts. Whatever else it consists of is left
+    alone, and shared by the whole family.
+
+    Args:
+        model: Any VAE whose networks contain linear or convolutional layers.
+        conditions: Numbers per condition, each in [-1, 1].
+        generator: Where the initial weights are drawn from; torch's global one if none is given.
+
+    Raises:
+        ShapeError: There is no such layer, or two of them share their weights.
+
+    Source: feature-wise modulation [Perez2018]; one network for many weights of a loss [Dosovitskiy2020].
+    """
+
+    def __init__(self, model: VAE, *, conditions: int = 2, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.conditions = conditions
+        self._names = _modulated_layers(model)
+        self._sizes = [size for layer in self._layers(model) for size in (_units(layer), _units(layer), _inputs(layer))]
+        self.trunk = nn.Sequential(_linear(conditions, WIDTH, generator), nn.SiLU())
+        self.head = torch.nn.utils.skip_init(nn.Linear, WIDTH, sum(self._sizes))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @contextmanager
+    def at(self, conditions: Float[Tensor, "groups conditions"]) -> Iterator[VAE]:
+        """Lends the model modulated: what it sees is split into as many equal parts as there are conditions.
+
+        Args:
+            conditions: One for each part of the batch, in order.
+        """
+        with ExitStack() as stack:
+            for layer, factors in zip(self._layers(self.model), self._factors(conditions), strict=True):
+                for hook in (
+                    layer.register_forward_pre_hook(partial(_modulate_input, factors=factors)),
+                    layer.register_forward_hook(partial(_modulate_output, factors=factors)),
+                ):
+                    stack.callback(hook.remove)
+            yield self.model
+
+    @torch.no_grad()
+    def fold(self, condition: Float[Tensor, " conditions"]) -> VAE:
+        """Returns the family's member at a condition: an ordinary model of the same class, shapes and speed."""
+        folded = copy.deepcopy(self.model)
+        for layer, factors in zip(self._layers(folded), self._factors(condition.unsqueeze(0)), strict=True):
+            (scale,), (shift,), (gate,) = factors
+            layer.weight.mul_(_along_units(layer, scale)).mul_(_along_inputs(layer, gate))
+            if layer.bias is not None:
+                layer.bias.mul_(scale).add_(shift)
+        return folded.eval()
+
+    def _layers(self, model: VAE) -> list[Layer]:
+        modules = dict(model.named_modules())
+        return [layer for name in self._names if isinstance(layer := modules[name], Layer)]
+
+    def _factors(self, conditions: Tensor) -> list[Factors]:
+        """Returns 1 + a and b [groups, units], 1 + e [groups, inputs] of each layer."""
+        parts = self.head(self.trunk(conditions)).float().split(self._sizes, dim=-1)
+        return [(1 + a, b, 1 + e) for a, b, e in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
+
+
+def _modulate_input(layer: Layer, inputs: tuple[Tensor], *, factors: Factors) -> Tensor:
+    grouped, (gate,) = _in_groups(layer, inputs[0], factors[2])
+    return (grouped * gate).flatten(0, 1)
+
+
+def _modulate_output(layer: Layer, inputs: object, output: Tensor, *, factors: Factors) -> Tensor:
+    grouped, (scale, shift) = _in_groups(layer, output, *factors[:2])
+    modulated = grouped * scale if layer.bias is None else torch.addcmul(shift, grouped, scale)
+    return modulated.flatten(0, 1)
+
+
+def _in_groups(layer: Layer, batch: Tensor, *factors: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Returns the batch as [groups, examples, ...], and the factors in shapes that fit its units or channels."""
+    groups = len(factors[0])
+    if batch.shape[0] % groups:
+        raise ShapeError(
+            expected(
+                f"layers that keep the batch first, in {groups} equal parts",
+                got=f"a batch of shape {tuple(batch.shape)} at {type(layer).__name__}",
+                fix="a network whose layers see [batch, ...]",
+            )
+        )
+    grouped = batch.unflatten(0, (groups, -1))
+    shape = [groups, *[1] * (grouped.dim() - 1)]
+    shape[2 if isinstance(layer, _ConvNd) else -1] = -1
+    return grouped, [factor.to(batch.dtype).reshape(shape) for factor in factors]
+
+
+def _modulated_layers(model: VAE) -> list[str]:
+    """Returns the names of the layers to modulate, in the model's order."""
+    found = [name for name, layer in model.named_modules() if isinstance(layer, Layer)]
+    if not found:
+        raise ShapeError(
+            expected(
+                "linear or convolutional layers to modulate", got="none in the model", fix="networks of such layers"
+            )
+        )
+    weights = [model.get_submodule(name).weight for name in found]
+    if len({id(weight) for weight in weights}) < len(weights):
+        raise ShapeError(
+            expected("layers with weights of their own", got="two layers that share them", fix="untied weights")
+        )
+    return found
+
+
+def _units(layer: Layer) -> int:
+    units: int = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    return units
+
+
+def _inputs(layer: Layer) -> int:
+    inputs: int = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+    return inputs
+
+
+def _along_units(layer: Layer, scale: Float[Tensor, " units"]) -> Tensor:
+    """Returns the scale in a shape that multiplies the layer's weight, unit by unit."""
+    return _along_first(layer, scale) if not isinstance(layer, _TRANSPOSED) else _along_second(layer, scale)
+
+
+def _along_inputs(layer: Layer, gate: Float[Tensor, " inputs"]) -> Tensor:
+    """The same input by input."""
+    return _along_first(layer, gate) if isinstance(layer, _TRANSPOSED) else _along_second(layer, gate)
+
+
+def _along_first(layer: Layer, factor: Tensor) -> Tensor:
+    return factor.reshape(-1, *[1] * (layer.weight.dim() - 1))
+
+
+def _along_second(layer: Layer, factor: Tensor) -> Tensor:
+    """Returns the factor for the weight's second dimension, which holds one group's share of a grouped convolution."""
+    weight, groups = layer.weight, getattr(layer, "groups", 1)
+    by_group = factor.reshape(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1)
+    return by_group.reshape(weight.shape[0], -1, *[1] * (weight.dim() - 2))
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+    linear = torch.nn.utils.skip_init(nn.Linear, inputs, outputs)
+    nn.init.kaiming_uniform_(linear.weight, a=5**0.5, generator=generator)
+    nn.init.uniform_(linear.bias, -1, 1, generator=generator)
+    return linear

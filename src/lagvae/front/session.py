@@ -1,0 +1,114 @@
+"""A session that trains a whole front at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.front.family import Family
+from lagvae.front.modulation import Modulation
+from lagvae.model.draw import Draw
+from lagvae.model.gaussian import DiagonalGaussian
+from lagvae.streams import derive_seed
+from lagvae.terms.term import PerExampleTerm
+from lagvae.training.hardware import networks_in
+from lagvae.training.optimization import rate_factor
+from lagvae.training.session import Session
+
+FIRST = 0.01
+"""Factor of β and γ at the beginning."""
+WARM_UP = 1 / 3
+"""Share of the run after which it is 1."""
+
+
+@dataclass(kw_only=True)
+class FrontSession(Session):
+    """A session whose weights minimise the mean of every member's loss.
+
+        E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · unit) ],    (β, γ) drawn afresh for each group of examples
+
+    The divisor is the sum of the weights, as in a run of its own (setting ``balance``): no member's gradient
+    drowns the others'. For the first third of the run β and γ are smaller than their condition says, by a factor
+    that grows from 0.01 to 1: units that pressure on R has switched off stay off, for every member, so that the
+    family has to come from the side of low β. Its problem is the family's: min distortion + rate + mmd, no constraints.
+
+    Attributes:
+        model: The modulated network.
+        family: What β and γ are drawn from.
+        groups: Parts of a batch that share one (β, γ).
+        blocks: Parts of a batch with neighbouring β and one γ: mmd is measured among each block's codes.
+    """
+
+    model: Modulation  # type: ignore[assignment]
+    family: Family
+    groups: int
+    blocks: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seed = derive_seed(self.batches.streams.seed, "front", "weights")
+        self._weights = torch.Generator(self.device).manual_seed(seed)
+
+    def take_step(self) -> Float[Tensor, "parts terms"]:
+        """Descends on a batch; returns the terms' means over the family."""
+        x = self.model.model.likelihood.prepare(self.batches.at(self.step), self.batches.streams.binarisation)
+        conditions = self.family.draw(self.blocks, self.groups // self.blocks, self._weights).flatten(0, 1)
+        with self.model.at(conditions) as member, networks_in(self.dtype, self.device):
+            draw = member.draw(x, self.batches.streams)
+        values = self._measure_groups(draw)
+        beta, gamma = (warm_up(self.step / self.total_steps) * self.family.weights(conditions)).unbind(-1)
+        weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
+        loss = ((values * weights).sum(-1) / (weights @ self._units)).mean()
+
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        factor = rate_factor(self.step, self.total_steps, self.settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * group["initial_lr"]
+        self.optimizer.step()
+
+        self.step += 1
+        return values.detach().mean(0).unsqueeze(0)
+
+    def _measure_groups(self, draw: Draw) -> Float[Tensor, "groups terms"]:
+        """Returns every term of each group; a block's divergence for each of its groups.
+
+        Among ten codes an unbiased mmd is nearly all noise; those of neighbouring β are alike enough to share one.
+        """
+        by_group, by_block = in_groups(draw, self.groups), in_groups(draw, self.blocks)
+        values = [
+            term.measure(by_group)
+            if isinstance(term, PerExampleTerm)
+            else term.measure(by_block).repeat_interleave(self.groups // self.blocks)
+            for term in self.lagrangian.terms
+        ]
+        return torch.stack(values, dim=-1)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Returns the session's tensors by name, and the rest in JSON's types."""
+        tensors, plain = super().state()
+        return {**tensors, "front/weights": self._weights.get_state()}, plain
+
+    def load_state(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Puts the session back to where ``state`` found it."""
+        super().load_state(tensors, state)
+        self._weights.set_state(tensors["front/weights"].cpu())
+
+
+def warm_up(progress: float) -> float:
+    """Returns the factor of β and γ when a share of the run is done."""
+    return FIRST ** (1 - min(1.0, progress / WARM_UP))
+
+
+def in_groups(draw: Draw, groups: int) -> Draw:
+    """Returns the draw as a stack of ``groups`` equal parts of the batch, in order."""
+
+    def split(tensor: Tensor) -> Tensor:
+        return tensor.unflatten(0, (groups, -1))
+
+    posterior = DiagonalGaussian(split(draw.posterior.mean), split(draw.posterior.log_std))
+    return replace(draw, x=split(draw.x), posterior=posterior, z=split(draw.z), parameters=split(draw.parameters))

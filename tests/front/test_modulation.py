@@ -1,0 +1,119 @@
+"""A folded member is the modulated network, and an ordinary one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lagvae as lv
+from lagvae.front.modulation import Modulation
+from lagvae.model.vae import mlp_vae
+
+CONDITIONS = torch.tensor([[-0.9, 0.3], [0.1, -1.0], [0.8, 0.9]])
+
+
+def perceptrons() -> tuple[lv.VAE, tuple[int, ...]]:
+    return mlp_vae((5,), latent_dim=3, hidden=(7,), generator=torch.Generator().manual_seed(0)), (5,)
+
+
+def convolutions() -> tuple[lv.VAE, tuple[int, ...]]:
+    """Grouped, strided and transposed layers, and one without a bias."""
+    torch.manual_seed(0)
+    encoder = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, groups=2),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False),
+        nn.Flatten(),
+        nn.Linear(6 * 16, 6, bias=False),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(3, 6 * 16),
+        nn.Unflatten(1, (6, 4, 4)),
+        nn.ReLU(),
+        nn.ConvTranspose2d(6, 4, 4, stride=2, padding=1, groups=2),
+        nn.ReLU(),
+        nn.Conv2d(4, 2, 3, padding=1),
+    )
+    return lv.VAE(encoder, decoder, latent_dim=3), (2, 8, 8)
+
+
+def trained(model: lv.VAE) -> Modulation:
+    """A modulation that does something."""
+    network = Modulation(model, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(2)
+    nn.init.normal_(network.head.weight, std=0.3, generator=generator)
+    nn.init.normal_(network.head.bias, std=0.3, generator=generator)
+    return network
+
+
+def outputs(model: lv.VAE, x: Tensor, z: Tensor) -> list[Tensor]:
+    posterior = model.posterior(x)
+    return [posterior.mean, posterior.log_std, model.decoder(z)]
+
+
+@pytest.mark.parametrize("build", [perceptrons, convolutions])
+def test_a_folded_member_is_the_modulated_network_to_rounding(build: object) -> None:
+    model, shape = build()  # type: ignore[operator]
+    network, generator = trained(model), torch.Generator().manual_seed(3)
+    x, z = torch.rand(6, *shape, generator=generator), torch.randn(6, 3, generator=generator)
+    with network.at(CONDITIONS) as modulated:
+        found = outputs(modulated, x, z)
+    for group, condition in enumerate(CONDITIONS):
+        rows = slice(2 * group, 2 * group + 2)
+        folded = network.fold(condition)
+        for ours, theirs, plain in zip(
+            outputs(folded, x[rows], z[rows]), found, outputs(model, x[rows], z[rows]), strict=True
+        ):
+            torch.testing.assert_close(ours, theirs[rows], rtol=1e-4, atol=1e-5)
+            assert (ours - plain).abs().max() > 0.02  # and it is not just the model
+
+
+@pytest.mark.parametrize("build", [perceptrons, convolutions])
+def test_a_folded_member_has_the_models_class_and_shapes(build: object) -> None:
+    model, _ = build()  # type: ignore[operator]
+    folded = trained(model).fold(CONDITIONS[0])
+    assert type(folded) is type(model)
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in folded.state_dict().items()} == shapes
+
+
+def test_the_model_is_itself_before_training_and_after_every_use() -> None:
+    model, shape = perceptrons()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    x, z = torch.rand(3, *shape), torch.randn(3, 3)
+    plain = outputs(model, x, z)
+    with Modulation(model).at(CONDITIONS) as modulated:
+        for ours, theirs in zip(outputs(modulated, x, z), plain, strict=True):
+            torch.testing.assert_close(ours, theirs)
+    network = trained(model)
+    with pytest.raises(ZeroDivisionError), network.at(CONDITIONS):
+        _ = 1 / 0
+    network.fold(CONDITIONS[0])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(outputs(model, x, z), plain, strict=True))
+
+
+def test_every_layer_and_the_modulation_itself_learn() -> None:
+    model, shape = perceptrons()
+    network = trained(model)
+    with network.at(CONDITIONS) as modulated:
+        torch.stack(
+            [part.sum() for part in outputs(modulated, torch.rand(3, *shape), torch.randn(3, 3))]
+        ).sum().backward()
+    assert all(weight.grad is not None and bool(weight.grad.abs().sum() > 0) for weight in network.parameters())
+
+
+def test_a_batch_that_is_no_multiple_of_the_groups_is_refused() -> None:
+    model, shape = perceptrons()
+    with pytest.raises(lv.ShapeError, match="3 equal parts, got a batch of shape"), Modulation(model).at(CONDITIONS):
+        model.posterior(torch.rand(4, *shape))
+
+
+def test_a_model_without_layers_to_modulate_or_with_shared_ones_is_refused() -> None:
+    with pytest.raises(lv.ShapeError, match="linear or convolutional layers to modulate, got none"):
+        Modulation(lv.VAE(nn.Identity(), nn.Identity(), latent_dim=2))
+    one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    other.weight = one.weight
+    with pytest.raises(lv.ShapeError, match="layers with weights of their own"):
+        Modulation(lv.VAE(one, other, latent_dim=2))

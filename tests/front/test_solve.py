@@ -1,0 +1,100 @@
+"""The dual on a surface in closed form: weights, bounds and multipliers by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import lagvae as lv
+from curves_of_front import GAMMAS, measured, surface
+from lagvae.front.solve import Optimum, solve_on
+
+
+def solve(text: str, part: str = "train", gammas: tuple[float, ...] = GAMMAS) -> Optimum:
+    return solve_on(surface(gammas), lv.Problem.parse(text), part=part)
+
+
+def neg_elbo(beta: float) -> float:
+    """Along the front without a divergence; γ = 10 costs 0.02 nat."""
+    return measured(beta, 10.0)["neg_elbo"].value
+
+
+@pytest.mark.parametrize("beta", [0.3, 0.6, 0.9])
+def test_most_information_at_a_bound_is_the_low_end_of_the_interval(beta: float) -> None:
+    found = solve(f"max mi s.t. neg_elbo <= {neg_elbo(beta)}")
+    assert found.is_feasible
+    assert found.beta == pytest.approx(beta, rel=1e-3)
+    # (1 + λ, λ) ∝ (1, β)
+    assert found.multipliers["neg_elbo"] == pytest.approx(beta / (1 - beta), rel=0.01)
+
+
+@pytest.mark.parametrize("beta", [1.2, 2.0, 4.0])
+def test_least_information_is_its_high_end(beta: float) -> None:
+    found = solve(f"min mi s.t. neg_elbo <= {neg_elbo(beta)}", gammas=GAMMAS[:1])
+    assert found.beta == pytest.approx(beta, rel=1e-3)
+    # (λ, 1 + λ) ∝ (1, β)
+    assert found.multipliers["neg_elbo"] == pytest.approx(1 / (beta - 1), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "beta", "multiplier"),
+    [
+        ("min rate s.t. distortion <= 80.02", 1.5, 1 / 1.5),  # D = 50 + 20 β
+        ("min distortion s.t. rate == 15", 5 * math.exp(-0.75), 5 * math.exp(-0.75)),
+        ("min neg_elbo s.t. rate >= 40", 5 * math.exp(-2), 1 - 5 * math.exp(-2)),
+        ("min distortion + 0.5*rate s.t. rate <= 100", 0.5, 0.0),
+    ],
+)
+def test_every_sense_of_bound(text: str, beta: float, multiplier: float) -> None:
+    found = solve(text, gammas=GAMMAS[:1])
+    assert found.is_feasible
+    assert found.beta == pytest.approx(beta, rel=2e-3)
+    assert list(found.multipliers.values()) == [pytest.approx(multiplier, rel=0.01, abs=1e-6)]
+
+
+def test_two_bounds_that_are_both_active() -> None:
+    found = solve("max mi s.t. neg_elbo <= 120, mmd <= 1e-3")
+    assert found.is_feasible
+    # Both hold with equality; on the grid's own γ = 9000 (between 1e3 and 1e4) the spline is not exact.
+    assert max(map(abs, found.violations.values())) < 1e-3
+    loosened = solve("max mi s.t. neg_elbo <= 120.1, mmd <= 1e-3")
+    distortions = [
+        surface().estimates("train", beta=f.beta, gamma=f.gamma)["distortion"].value for f in (found, loosened)
+    ]
+    # The price is the derivative of the objective by its bound.
+    assert (distortions[0] - distortions[1]) / 0.1 == pytest.approx(found.multipliers["neg_elbo"], rel=0.05)
+    assert found.multipliers["mmd"] == pytest.approx(
+        found.gamma * (1 + found.multipliers["neg_elbo"]), rel=1e-3
+    )  # (1 + λ₁, λ₁, λ₂) ∝ (1, β, γ)
+
+
+def test_a_bound_out_of_reach_is_missed_by_as_little_as_can_be() -> None:
+    best = min(neg_elbo(0.9 + 0.01 * i) for i in range(21))
+    found = solve("max mi s.t. neg_elbo <= 90", gammas=GAMMAS[:1])
+    assert not found.is_feasible
+    assert found.violations["neg_elbo"] == pytest.approx(best - 90, abs=0.01)
+    assert math.isnan(found.multipliers["neg_elbo"])
+
+
+def test_an_equality_out_of_reach_is_infeasible_on_either_side() -> None:
+    for bound, nearest in ((1e3, 20 * math.log(50)), (0.1, 20 * math.log(5 / 4.9))):
+        found = solve(f"min distortion s.t. rate == {bound}")
+        assert not found.is_feasible
+        assert found.violations["rate"] == pytest.approx(nearest - bound, abs=0.01)
+
+
+def test_a_bound_that_does_not_matter_has_no_price() -> None:
+    found = solve("max mi s.t. neg_elbo <= 1000", gammas=GAMMAS[:1])
+    assert (found.beta, found.multipliers["neg_elbo"]) == (pytest.approx(0.1), 0.0)
+
+
+def test_bounds_hold_on_the_data_that_are_asked_for() -> None:
+    found = {part: solve(f"min mi s.t. neg_elbo <= {neg_elbo(2.0)}", part, GAMMAS[:1]) for part in ("train", "test")}
+    assert found["train"].beta == pytest.approx(2.0, rel=1e-3)
+    assert found["test"].beta < 1.9  # three nats more have to be made up for
+
+
+def test_a_term_that_was_not_measured_is_refused() -> None:
+    with pytest.raises(lv.ProblemError, match=r"a problem over distortion, rate, .*, got neg_iwae"):
+        solve("max mi s.t. neg_iwae <= 90")

@@ -87,7 +87,8 @@ def markdown(measured: dict[str, list[Row]]) -> str:
         "",
         "`python benchmarks/truth.py`. Truth and mean over repeats in the estimator's unit (nats; MMD²); the bias of",
         "that mean with its standard error; coverage: the share of 95 % intervals that hold the truth, low for a bound",
-        "that is off by more than its error; flag: the share of estimates that called themselves saturated.",
+        "that is off by more than its error; flag: the share of estimates that called themselves saturated; repeats:",
+        "on how many draws of the data each was measured.",
     ]
     for half, rows in measured.items():
         lines += ["", f"## {TITLES[half]}", ""]

@@ -135,6 +135,14 @@ def test_loaded_it_solves_the_same(trained_front: AmortisedFront) -> None:
     assert content["method"] == "amortised"
 
 
+def test_its_points_are_a_table_too(trained_front: AmortisedFront) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra: tables")
+    assert trained_front.folder is not None
+    table = parquet.read_table(trained_front.folder / "points.parquet").to_pydict()
+    assert table["train rate"] == trained_front.values("train", ("rate",))[:, 0].tolist()
+    assert table["beta"] == [point.beta for point in trained_front.points]
+
+
 def test_a_divergence_makes_it_a_rectangle_and_weighs() -> None:
     front = tiny(epochs=120, gamma_high=1e4)
     assert len(front.points) == 44

@@ -210,10 +210,10 @@ def test_a_model_of_ones_own_is_modulated_and_left_unchanged_in_shape(tmp_path: 
     assert_same_tensors(loaded.model_at(beta=0.5).state_dict(), folded.state_dict())
 
 
-def test_weights_warm_up_by_factors_and_the_divergence_a_third_later() -> None:
+def test_weights_warm_up_by_factors() -> None:
     assert warm_up(0.0) == pytest.approx(0.01)
-    assert warm_up(1 / 6) == pytest.approx(0.1)
-    assert (warm_up(1 / 3), warm_up(1.0), warm_up(-0.1)) == (pytest.approx(1.0), 1.0, 0.0)
+    assert warm_up(0.1) == pytest.approx(0.1)
+    assert (warm_up(0.2), warm_up(1.0), warm_up(-0.1)) == (pytest.approx(1.0), 1.0, 0.0)
 
 
 def test_what_a_front_does_not_cover_is_refused(trained_front: AmortisedFront) -> None:

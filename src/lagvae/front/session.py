@@ -21,7 +21,7 @@ from lagvae.training.session import Session
 
 FIRST = 0.01
 """Factor of β and γ at the beginning."""
-WARM_UP = 1 / 3
+WARM_UP = 0.2
 """Share of the run after which it is 1."""
 
 
@@ -32,9 +32,9 @@ class FrontSession(Session):
         E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · unit) ],    (β, γ) drawn afresh for each group of examples
 
     The divisor is the sum of the weights, as in a run of its own (setting ``balance``): no member's gradient
-    drowns the others'. For the first third of the run β and γ are smaller than their condition says, by a factor
-    that grows from 0.01 to 1: units that pressure on R has switched off stay off, for every member, so that the
-    family has to come from the side of low β. Its problem is the family's: min distortion + rate + mmd, no constraints.
+    drowns the others'. For the first fifth of the run β is smaller than the condition says, by a factor that grows
+    from 0.01 to 1, and γ follows a fifth later: units that pressure has switched off stay off, for every member, so
+    that the family has to come from the side of low β. Its problem is the family's: min distortion + rate + mmd.
 
     Attributes:
         model: The modulated network.

@@ -18,6 +18,7 @@ ORIGINAL = {
     "latent_dim": 64,
     "hidden": (1024, 1024),
     "activation": "softplus",
+    "likelihood": "bernoulli",
     "epochs": 5000,
     "batch_size": 250,
     "optimizer": "adam",
@@ -37,7 +38,8 @@ def test_the_originals_settings_value_by_value() -> None:
     flat = preset("zhao2018").flat()
     assert {name: flat[name] for name in ORIGINAL} == ORIGINAL
     untouched = {name for name in flat if name not in ORIGINAL}
-    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds", "probe_epochs", "held_out"}
+    elsewhere = {"noise_std", "probe_epochs", "held_out"}
+    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds"} | elsewhere
     assert flat["epochs"] * (55_000 // flat["batch_size"]) == 1_100_000
 
 
@@ -154,6 +156,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("device", 3, "str as device, got 3"),
     ("activation", "gellu", "a known activation, got 'gellu'; try 'gelu'"),
     ("activation", ["gelu"], "a known activation, got"),
+    ("likelihood", "gausian", "a known likelihood, got 'gausian'; try 'gaussian'"),
+    ("noise_std", 0, "a positive number as noise_std, got 0"),
     ("schedule", "cosin", "a known schedule, got 'cosin'; try 'cosine'"),
     ("precision", "float16", "a known precision, got 'float16'; try '(b?)float"),
 ]

@@ -15,6 +15,18 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from lagvae.errors import SettingError, expected, nearest
 
 Activation = Literal["softplus", "gelu", "relu", "silu"]
+LikelihoodName = Literal[
+    "auto",
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "optimal_gaussian",
+    "fixed_gaussian",
+    "categorical",
+    "discretised_logistic",
+    "poisson",
+    "negative_binomial",
+]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -32,6 +44,10 @@ class NetworkSettings:
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     activation: Activation = "softplus"
     """Nonlinearity between layers."""
+    likelihood: LikelihoodName = "auto"
+    """p(x|z); auto picks one by the data's type and range, and says so."""
+    noise_std: float = 1.0
+    """Standard deviation of fixed_gaussian, in standard deviations of the data."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +183,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "latent_dim": 64,
         "hidden": (1024, 1024),
         "activation": "softplus",
+        "likelihood": "bernoulli",
         "epochs": 5000,
         "batch_size": 250,
         "optimizer": "adam",

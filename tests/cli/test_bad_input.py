@@ -127,7 +127,6 @@ ARRAYS: dict[str, tuple[np.ndarray, str]] = {
     "nan": (np.where(IMAGES > 0.9, np.nan, IMAGES), "expected finite values.* got nan at index"),
     "infinite": (np.where(IMAGES > 0.9, np.inf, IMAGES), "expected finite values.* got inf"),
     "above one": (IMAGES * 255, r"expected values in \[0, 1\].*try dividing the values by 255"),
-    "below zero": (IMAGES - 0.5, r"expected values in \[0, 1\].*got -0"),
     "one axis": (IMAGES[:, 0, 0, 0], r"expected an array \[N, \*event_shape\]"),
     "none": (IMAGES[:0], "expected at least one example"),
     "one": (IMAGES[:1], "expected two examples or more"),
@@ -142,6 +141,15 @@ def test_arrays_that_cannot_be_scored(lagvae: Command, tmp_path: Path, name: str
     np.save(tmp_path / "x.npy", array)
     check(lagvae, replaced("--data", "x.npy"), message)
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_a_likelihood_that_is_asked_for_and_cannot_score_the_data(lagvae: Command, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGES - 0.5)
+    words = replaced("--data", "x.npy")
+    check(lagvae, [*words, "--likelihood", "bernoulli"], r"expected values in \[0, 1\].*got -0")
+    check(lagvae, [*words, "--likelihood", "poisson"], r"expected counts 0, 1, 2, .*got")
+    check(lagvae, [*words, "--likelihood", "categorical"], "expected bytes .*got floats")
+    check(lagvae, [*words, "--likelihood", "gausian"], "gaussian")
 
 
 def test_an_array_that_can(lagvae: Command, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def bracket_log_likelihood(
         event_shape = tuple(model.decoder(torch.zeros(1, model.latent_dim, device=model.device)).shape[1:])
         for index in torch.arange(size).split(annealing.block(model, event_shape)):
             z = torch.randn(len(index), model.latent_dim, device=model.device, generator=streams.prior)
-            x = model.likelihood.sample(model.decoder(z), streams.binarisation)
+            x = model.simulate(z, streams.binarisation)
             path = make_path(model, x, start)
             step_sizes = tune(path, annealing, streams.posterior)
             below = climb(path, annealing, streams.posterior, step_sizes)

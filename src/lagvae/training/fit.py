@@ -14,7 +14,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.folder import RunFolder, make_config
-from lagvae.training.build import build_session
+from lagvae.training.build import build_session, settle_likelihood
 from lagvae.training.conclusion import conclude
 from lagvae.training.hardware import keep_freed_memory
 from lagvae.training.loop import train
@@ -93,6 +93,7 @@ def fit(
 
     opened = open_data(data, folder=data_folder, progress=progress)
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+    settings, choice = (settings, None) if model is not None else settle_likelihood(settings, opened)
     given = {"model": model is not None, "optimizer": callable(optimizer), "dual": callable(dual)}
     custom = [name for name, is_given in given.items() if is_given]
     make_optimizer = optimizer if callable(optimizer) else None
@@ -123,7 +124,7 @@ def fit(
             folder.create(config)
             log.save(session, 0.0, log.unlogged)
 
-    announce(opened, session.device, session.dtype, show=progress)
+    announce(opened, session.device, session.dtype, choice=choice, show=progress)
     keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
     return conclude(session, log, opened, settings, status, message, progress=progress)

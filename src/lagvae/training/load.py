@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from lagvae.duality.residuals import Residuals
 from lagvae.errors import CheckpointError, DataError, expected
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
-from lagvae.model.vae import VAE, mlp_vae
+from lagvae.model.build import build_vae
+from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
@@ -44,7 +44,9 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
                 expected(f"the model that {run} was trained with", got="none", fix="lv.load(run, model=my_vae)")
             )
         # A generator of its own: the weights are replaced, and torch's global random state is not ours to move.
-        model = mlp_vae(config["event_shape"], generator=torch.Generator(), **asdict(settings.network))
+        if settings.network.likelihood == "auto":  # a run names its own; one from before there was a choice has this
+            settings = settings.replace(likelihood="bernoulli")
+        model = build_vae(config["event_shape"], settings.network, generator=torch.Generator())
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     try:
         model.load_state_dict(weights)

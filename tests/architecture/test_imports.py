@@ -25,6 +25,7 @@ ROOMS = (  # bottom to top
     "evaluation",
     "training",
     "report",
+    "sklearn",
     "cli",
 )
 EXEMPT = {"__init__", "__main__"}

@@ -107,16 +107,16 @@ def fit(
     )
     problem.warn_of_floors(latent_dim=session.model.latent_dim, batch_size=(session.held_out or session.batches).size)
     log = RunLog(folder, measured_shape=session.measured_shape)
+    config = make_config(
+        problem,
+        opened.name,
+        opened.fingerprint(),
+        settings,
+        event_shape=opened.train.event_shape,
+        custom=custom,
+        asked=asked if asked.is_relative else None,
+    )
     if folder is not None:
-        config = make_config(
-            problem,
-            opened.name,
-            opened.fingerprint(),
-            settings,
-            event_shape=opened.train.event_shape,
-            custom=custom,
-            asked=asked if asked.is_relative else None,
-        )
         if resume:
             folder.check_continues(config)
             log.resume(session)
@@ -127,4 +127,4 @@ def fit(
     announce(opened, session.device, session.dtype, choice=choice, show=progress)
     keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
-    return conclude(session, log, opened, settings, status, message, progress=progress)
+    return conclude(session, log, opened, settings, status, message, config=config, progress=progress)

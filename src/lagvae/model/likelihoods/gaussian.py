@@ -89,7 +89,7 @@ class Gaussian(nn.Module, ABC):
 
 
 class FixedGaussian(Gaussian):
-    """A Gaussian with a given σ: where it is 1, distortion is half the squared error of standardised data plus a constant.
+    """A Gaussian with a given σ: at 1, distortion is half the squared error of standardised data plus a constant.
 
     Args:
         event_shape: Shape of one example.

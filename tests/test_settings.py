@@ -16,6 +16,7 @@ from lagvae.settings import PRESETS, PrimalSettings, Settings, check_setting, pr
 # [LagVAE] and the authors' code: the table of the original's settings, value by value.
 ORIGINAL = {
     "latent_dim": 64,
+    "network": "mlp",
     "hidden": (1024, 1024),
     "activation": "softplus",
     "likelihood": "bernoulli",
@@ -38,7 +39,7 @@ def test_the_originals_settings_value_by_value() -> None:
     flat = preset("zhao2018").flat()
     assert {name: flat[name] for name in ORIGINAL} == ORIGINAL
     untouched = {name for name in flat if name not in ORIGINAL}
-    elsewhere = {"noise_std", "probe_epochs", "held_out"}
+    elsewhere = {"channels", "noise_std", "probe_epochs", "held_out"}
     assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds"} | elsewhere
     assert flat["epochs"] * (55_000 // flat["batch_size"]) == 1_100_000
 
@@ -156,6 +157,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("device", 3, "str as device, got 3"),
     ("activation", "gellu", "a known activation, got 'gellu'; try 'gelu'"),
     ("activation", ["gelu"], "a known activation, got"),
+    ("network", "conv", "a known network, got 'conv'; try 'convolutional'"),
+    ("channels", [0], r"positive whole numbers as channels, got \[0\]; try 1024 1024"),
     ("likelihood", "gausian", "a known likelihood, got 'gausian'; try 'gaussian'"),
     ("noise_std", 0, "a positive number as noise_std, got 0"),
     ("schedule", "cosin", "a known schedule, got 'cosin'; try 'cosine'"),

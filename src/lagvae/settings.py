@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from lagvae.errors import SettingError, expected, nearest
 
 Activation = Literal["softplus", "gelu", "relu", "silu"]
+Network = Literal["mlp", "residual", "convolutional"]
 LikelihoodName = Literal[
     "auto",
     "bernoulli",
@@ -40,8 +41,12 @@ class NetworkSettings:
 
     latent_dim: int = 64
     """Dimensions of z."""
+    network: Network = "mlp"
+    """Perceptrons as in the original, residual ones, or convolutional networks for images."""
     hidden: tuple[int, ...] = (1024, 1024)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    channels: tuple[int, ...] = (32, 64, 128)
+    """Channels of the levels of a convolutional network, each half as high and wide as the last."""
     activation: Activation = "softplus"
     """Nonlinearity between layers."""
     likelihood: LikelihoodName = "auto"
@@ -181,6 +186,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # [LagVAE] and the authors' code, kept exactly.
     "zhao2018": {
         "latent_dim": 64,
+        "network": "mlp",
         "hidden": (1024, 1024),
         "activation": "softplus",
         "likelihood": "bernoulli",

@@ -26,6 +26,7 @@ ROOMS = (  # bottom to top
     "training",
     "report",
     "sklearn",
+    "hub",
     "cli",
 )
 EXEMPT = {"__init__", "__main__"}

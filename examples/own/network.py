@@ -1,6 +1,6 @@
 """A network of one's own: any torch.nn.Module that maps examples to (mean, log_std), or to both side by side.
 
-python examples/own_network.py --epochs 20
+python examples/own/network.py --epochs 20
 """
 
 from __future__ import annotations

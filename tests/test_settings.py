@@ -86,6 +86,9 @@ def test_sections_are_plain_and_read_back(name: str) -> None:
     assert Settings.from_sections(sections) == settings
     assert Settings.from_sections(settings.flat()) == settings
     assert Settings.from_sections({"primal": {"epochs": 4}, "seed": 2}) == Settings().replace(epochs=4, seed=2)
+    over = Settings.from_sections({"network": {"network": "residual"}, "epochs": 4}, base=settings)
+    assert over == settings.replace(network="residual", epochs=4)
+    assert Settings.from_sections({"network": "residual"}, base=settings) == settings.replace(network="residual")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("device", 3, "str as device, got 3"),
     ("activation", "gellu", "a known activation, got 'gellu'; try 'gelu'"),
     ("activation", ["gelu"], "a known activation, got"),
-    ("network", "conv", "a known network, got 'conv'; try 'convolutional'"),
+    ("network", "convolution", "a known network, got 'convolution'; try 'convolutional'"),
     ("channels", [0], r"positive whole numbers as channels, got \[0\]; try 1024 1024"),
     ("likelihood", "gausian", "a known likelihood, got 'gausian'; try 'gaussian'"),
     ("noise_std", 0, "a positive number as noise_std, got 0"),

@@ -38,7 +38,7 @@ def fitted() -> LagVAE:
 
 
 def test_columns_of_different_scales_just_work(fitted: LagVAE) -> None:
-    assert fitted.likelihood_ == "gaussian"
+    assert fitted.likelihood_ == "optimal_gaussian"
     codes = fitted.transform(TABLE)
     assert codes.shape == (len(TABLE), 2)
     assert codes.dtype == np.float32 == TABLE.dtype

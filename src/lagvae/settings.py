@@ -165,8 +165,12 @@ class Settings:
         }
 
     @staticmethod
-    def from_sections(sections: Mapping[str, Any]) -> Settings:
+    def from_sections(sections: Mapping[str, Any], *, base: Settings | None = None) -> Settings:
         """Reads what ``as_sections`` returns; settings may also stand without their section.
+
+        Args:
+            sections: Section → name → value, or name → value.
+            base: What is not named stays as it is there; the defaults if None.
 
         Raises:
             SettingError: A name is unknown or a value is out of range.
@@ -178,7 +182,7 @@ class Settings:
                 flat.update({str(inner): setting for inner, setting in value.items()})
             else:
                 flat[str(name)] = value
-        return Settings().replace(**flat)
+        return (base or Settings()).replace(**flat)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -65,7 +65,7 @@ def test_a_table_opens_by_its_path_and_its_values_choose_the_likelihood(tmp_path
     assert (len(data.train), len(data.test), data.train.event_shape) == (36, 4, (3,))
     assert data.name == str(path)
     assert data.note == "labels from 'label', 2 of them; no test part in the data: 1 example in 10 held out"
-    assert choose_likelihood(data.train).name == "gaussian"
+    assert choose_likelihood(data.train).name == "optimal_gaussian"
     assert data.test.labels is not None
     assert data.test.labels.tolist() == [1, 1, 1, 1]
     counts = write(tmp_path / "counts.csv", "g1,g2\n0,7\n12,3\n")

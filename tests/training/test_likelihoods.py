@@ -38,8 +38,8 @@ def test_a_table_of_columns_of_different_scales_is_modelled_in_its_own_units(
     table = make_table()
     options = {**TINY, "epochs": 40, "batch_size": 100, "learning_rate": 1e-2, "progress": True}
     solution = lv.fit("min neg_elbo", table, out=tmp_path / "run", **options)
-    assert "likelihood: gaussian, for numbers in" in capsys.readouterr().err
-    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["network"]["likelihood"] == "gaussian"
+    assert "likelihood: optimal_gaussian, for numbers in" in capsys.readouterr().err
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["network"]["likelihood"] == "optimal_gaussian"
     assert solution.evaluation is not None
     found = solution.evaluation["train"]["neg_elbo"]
     # The sample's own entropy lies 0.0 ± 0.06 from the true one; what is left is the model's gap.

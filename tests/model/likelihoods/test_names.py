@@ -65,8 +65,8 @@ def test_pixels_keep_their_place_where_a_dimension_has_several_parameters() -> N
         ((BYTES > 99).float(), "bernoulli", "bits"),
         (BYTES[:, :1].float(), "bernoulli", "bytes as floats"),
         (BYTES[:, 0, 0].float(), "negative_binomial", r"counts in \d+\.\.\d+"),
-        (BYTES[:, 0, 0].float() - 300, "gaussian", r"numbers in -\d+\.\.-\d+"),
-        (BYTES / 255 - 0.5, "gaussian", "numbers in"),
+        (BYTES[:, 0, 0].float() - 300, "optimal_gaussian", r"numbers in -\d+\.\.-\d+"),
+        (BYTES / 255 - 0.5, "optimal_gaussian", "numbers in"),
     ],
 )
 def test_the_data_choose(values: torch.Tensor, name: str, reason: str) -> None:

@@ -15,8 +15,9 @@ from lagvae.data.moments import moments
 from lagvae.errors import SettingError, expected
 from lagvae.model.likelihoods.likelihood import BOUND, as_intensities, bounded, dimensions_of
 
-DECAY = 0.99
-"""How much of its running variance an :class:`OptimalGaussian` keeps at a step."""
+DECAY = 0.9
+"""How much of its running variance an :class:`OptimalGaussian` keeps at a step: about ten batches, so that a short run
+does not end with the variance of its beginning."""
 
 
 class Gaussian(nn.Module, ABC):

@@ -66,7 +66,7 @@ def choose_likelihood(examples: Examples) -> Choice:
     other bytes; floats in [0, 1] but for the next    ``bernoulli``
     floats in [0, 1], three colours                   ``continuous_bernoulli``
     whole numbers ≥ 0, some over 1                    ``negative_binomial``
-    other numbers                                     ``gaussian``
+    other numbers                                     ``optimal_gaussian``
     ================================================  ==========================
 
     Images of floats in 0..255 are bytes that were converted: ``bernoulli``, which asks for them divided by 255.
@@ -87,4 +87,4 @@ def choose_likelihood(examples: Examples) -> Choice:
         return Choice("bernoulli", f"bytes as floats in {where}")
     if found.is_whole and found.low >= 0:
         return Choice("negative_binomial", f"counts in {where}")
-    return Choice("gaussian", f"numbers in {where}")
+    return Choice("optimal_gaussian", f"numbers in {where}")

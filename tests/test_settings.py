@@ -16,8 +16,10 @@ from lagvae.settings import PRESETS, PrimalSettings, Settings, check_setting, pr
 # [LagVAE] and the authors' code: the table of the original's settings, value by value.
 ORIGINAL = {
     "latent_dim": 64,
+    "network": "mlp",
     "hidden": (1024, 1024),
     "activation": "softplus",
+    "likelihood": "bernoulli",
     "epochs": 5000,
     "batch_size": 250,
     "optimizer": "adam",
@@ -37,7 +39,8 @@ def test_the_originals_settings_value_by_value() -> None:
     flat = preset("zhao2018").flat()
     assert {name: flat[name] for name in ORIGINAL} == ORIGINAL
     untouched = {name for name in flat if name not in ORIGINAL}
-    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds", "probe_epochs", "held_out"}
+    elsewhere = {"channels", "noise_std", "probe_epochs", "held_out"}
+    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds"} | elsewhere
     assert flat["epochs"] * (55_000 // flat["batch_size"]) == 1_100_000
 
 
@@ -83,6 +86,9 @@ def test_sections_are_plain_and_read_back(name: str) -> None:
     assert Settings.from_sections(sections) == settings
     assert Settings.from_sections(settings.flat()) == settings
     assert Settings.from_sections({"primal": {"epochs": 4}, "seed": 2}) == Settings().replace(epochs=4, seed=2)
+    over = Settings.from_sections({"network": {"network": "residual"}, "epochs": 4}, base=settings)
+    assert over == settings.replace(network="residual", epochs=4)
+    assert Settings.from_sections({"network": "residual"}, base=settings) == settings.replace(network="residual")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("device", 3, "str as device, got 3"),
     ("activation", "gellu", "a known activation, got 'gellu'; try 'gelu'"),
     ("activation", ["gelu"], "a known activation, got"),
+    ("network", "convolution", "a known network, got 'convolution'; try 'convolutional'"),
+    ("channels", [0], r"positive whole numbers as channels, got \[0\]; try 1024 1024"),
+    ("likelihood", "gausian", "a known likelihood, got 'gausian'; try 'gaussian'"),
+    ("noise_std", 0, "a positive number as noise_std, got 0"),
     ("schedule", "cosin", "a known schedule, got 'cosin'; try 'cosine'"),
     ("precision", "float16", "a known precision, got 'float16'; try '(b?)float"),
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lagvae.model.draw import Draw
 from lagvae.model.gaussian import DiagonalGaussian
-from lagvae.model.likelihood import Bernoulli
+from lagvae.model.likelihoods.bernoulli import Bernoulli
 from lagvae.model.vae import VAE
 
 Array = np.ndarray

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Bernoulli": "lagvae.model.likelihood",
+    "Bernoulli": "lagvae.model.likelihoods.bernoulli",
     "CheckpointError": "lagvae.errors",
     "Data": "lagvae.data.dataset",
     "DataError": "lagvae.errors",
@@ -131,7 +131,7 @@ if TYPE_CHECKING:
     from lagvae.evaluation.evaluate import Evaluation
     from lagvae.evaluation.likelihood.importance import log_likelihood
     from lagvae.front.fit_front import fit_front, load_front
-    from lagvae.model.likelihood import Bernoulli
+    from lagvae.model.likelihoods.bernoulli import Bernoulli
     from lagvae.model.networks import MLPDecoder, MLPEncoder
     from lagvae.model.vae import VAE
     from lagvae.problem.presets import beta_vae, geco, info_vae, lag_vae, mdr, vae

@@ -15,6 +15,19 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from lagvae.errors import SettingError, expected, nearest
 
 Activation = Literal["softplus", "gelu", "relu", "silu"]
+Network = Literal["mlp", "residual", "convolutional"]
+LikelihoodName = Literal[
+    "auto",
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "optimal_gaussian",
+    "fixed_gaussian",
+    "categorical",
+    "discretised_logistic",
+    "poisson",
+    "negative_binomial",
+]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -28,10 +41,18 @@ class NetworkSettings:
 
     latent_dim: int = 64
     """Dimensions of z."""
+    network: Network = "mlp"
+    """Perceptrons as in the original, residual ones, or convolutional networks for images."""
     hidden: tuple[int, ...] = (1024, 1024)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    channels: tuple[int, ...] = (32, 64, 128)
+    """Channels of the levels of a convolutional network, each half as high and wide as the last."""
     activation: Activation = "softplus"
     """Nonlinearity between layers."""
+    likelihood: LikelihoodName = "auto"
+    """p(x|z); auto picks one by the data's type and range, and says so."""
+    noise_std: float = 1.0
+    """Standard deviation of fixed_gaussian, in standard deviations of the data."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +194,12 @@ class Settings:
         }
 
     @staticmethod
-    def from_sections(sections: Mapping[str, Any]) -> Settings:
+    def from_sections(sections: Mapping[str, Any], *, base: Settings | None = None) -> Settings:
         """Reads what ``as_sections`` returns; settings may also stand without their section.
+
+        Args:
+            sections: Section → name → value, or name → value.
+            base: What is not named stays as it is there; the defaults if None.
 
         Raises:
             SettingError: A name is unknown or a value is out of range.
@@ -186,7 +211,7 @@ class Settings:
                 flat.update({str(inner): setting for inner, setting in value.items()})
             else:
                 flat[str(name)] = value
-        return Settings().replace(**flat)
+        return (base or Settings()).replace(**flat)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -194,8 +219,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # [LagVAE] and the authors' code, kept exactly.
     "zhao2018": {
         "latent_dim": 64,
+        "network": "mlp",
         "hidden": (1024, 1024),
         "activation": "softplus",
+        "likelihood": "bernoulli",
         "epochs": 5000,
         "batch_size": 250,
         "optimizer": "adam",

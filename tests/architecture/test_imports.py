@@ -26,6 +26,8 @@ ROOMS = (  # bottom to top
     "training",
     "front",
     "report",
+    "sklearn",
+    "hub",
     "cli",
 )
 EVALUATION = (  # bottom to top; a folder of it is one of them

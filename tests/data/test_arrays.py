@@ -10,7 +10,7 @@ import torch
 from lagvae.data.arrays import build_examples
 from lagvae.errors import DataError, ProblemWarning
 
-BYTES = np.array([[0, 1, 2], [253, 254, 255]])
+BYTES = np.array([[[0, 1, 2]], [[253, 254, 255]]])
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "<u2", ">i4", "i8", "u8"])
@@ -31,7 +31,7 @@ def test_integer_tensors_too(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("bad", [-1, 256])
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_integers_beyond_bytes_are_refused(bad: int, as_tensor: bool) -> None:
-    array = np.array([[3, bad]])
+    array = np.array([[[3, bad]]])
     with pytest.raises(DataError, match=r"integers in 0\.\.255.* in x, got torch\.int64 values in .*; try scaling"):
         build_examples(torch.from_numpy(array) if as_tensor else array, where="x")
 
@@ -39,6 +39,26 @@ def test_integers_beyond_bytes_are_refused(bad: int, as_tensor: bool) -> None:
 def test_integers_that_wrap_in_int64_are_refused() -> None:
     with pytest.raises(DataError, match=r"got torch\.uint64 values in"):
         build_examples(np.array([[0, 2**64 - 1]], dtype=np.uint64))
+    with pytest.raises(DataError, match=r"got torch\.uint64 values in"):
+        build_examples(np.array([[[0, 2**64 - 1]]], dtype=np.uint64))
+
+
+@pytest.mark.parametrize("dtype", ["i2", ">i4", "i8", "u4"])
+def test_integers_in_a_table_mean_themselves(dtype: str) -> None:
+    table = np.array([[0, 1], [300, 9]]).astype(dtype)
+    for given in (table, torch.from_numpy(table.astype(table.dtype.newbyteorder("=")))):
+        values = build_examples(given).values
+        assert values.dtype == torch.float32
+        assert values.tolist() == [[0.0, 1.0], [300.0, 9.0]]
+    assert build_examples(np.array([[-7, 2**24]])).values.tolist() == [[-7.0, 2.0**24]]
+    assert build_examples(table.astype(np.uint8)).is_uint8
+
+
+def test_integers_that_float32_would_round_are_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"integers within ±16777216, .* in x, got torch\.int64 values in 0\.\.16777217"
+    ):
+        build_examples(np.array([[0, 2**24 + 1]]), where="x")
 
 
 def test_bool_becomes_black_and_white() -> None:
@@ -48,11 +68,12 @@ def test_bool_becomes_black_and_white() -> None:
 
 def test_integers_that_look_like_bits_warn_and_others_do_not() -> None:
     with pytest.warns(ProblemWarning, match="1 means an intensity of 1/255; try bool"):
-        assert build_examples(np.array([[0, 1]])).values.tolist() == [[0, 1]]
+        assert build_examples(np.array([[[0, 1]]])).values.tolist() == [[[0, 1]]]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        build_examples(np.array([[0, 2]]))
-        build_examples(np.array([[0, 0]]))
+        build_examples(np.array([[[0, 2]]]))
+        build_examples(np.array([[[0, 0]]]))
+        build_examples(np.array([[0, 1]]))  # in a table, bits
 
 
 @pytest.mark.parametrize("dtype", ["f2", "<f4", ">f4", "f8", "g"])

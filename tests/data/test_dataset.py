@@ -123,7 +123,7 @@ def test_a_folder_of_images_is_opened(tmp_path: Path) -> None:
     ("name", "suggestion"), [("minst", "'mnist'"), ("Fashion_MNIST", "'fashion-mnist'"), ("zzz", "one of"), ("", "one")]
 )
 def test_an_unknown_name_gets_the_nearest_and_the_kinds(name: str, suggestion: str) -> None:
-    kinds = r"mnist, fashion-mnist, digits\), a \.npy or \.npz file, .* torch Dataset or a \(train, test\) pair"
+    kinds = r"mnist, fashion-mnist, digits\), a \.npy, \.npz, .* torch Dataset or a \(train, test\) pair"
     with pytest.raises(DataError, match=rf"{kinds}, got '{name}', .*; try {suggestion}"):
         open_data(name)
 
@@ -134,9 +134,9 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("1,2")
-    with pytest.raises(DataError, match=r"a \.npy or \.npz file or a folder of images, got .*x\.csv"):
-        open_data(tmp_path / "x.csv")
+    (tmp_path / "x.xlsx").write_text("1,2")
+    with pytest.raises(DataError, match=r"a \.npy, \.npz, \.csv, .* or a folder of images, got .*x\.xlsx"):
+        open_data(tmp_path / "x.xlsx")
 
 
 @pytest.mark.parametrize("source", [[_count(3), _count(3)], 3, None, {"train": 1}])

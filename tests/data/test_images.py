@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import lagvae as lv
 from lagvae.data.images import read_image_folder
 from lagvae.errors import DataError
 
@@ -24,7 +25,7 @@ def test_grey_images_keep_one_channel_and_come_sorted(tmp_path: Path) -> None:
     later, sooner = _draw(tmp_path / "b.png", seed=0), _draw(tmp_path / "a.bmp", seed=1)
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / ".hidden.png").write_text("no image either")
-    whole, test = read_image_folder(tmp_path)
+    whole, test, _ = read_image_folder(tmp_path)
     assert test is None
     assert whole.labels is None
     assert whole.event_shape == (1, 3, 4)
@@ -33,7 +34,7 @@ def test_grey_images_keep_one_channel_and_come_sorted(tmp_path: Path) -> None:
 
 def test_colour_images_have_their_channels_first(tmp_path: Path) -> None:
     pixels = _draw(tmp_path / "a.png", mode="RGB")
-    whole, _ = read_image_folder(tmp_path)
+    whole, _, _ = read_image_folder(tmp_path)
     assert whole.event_shape == (3, 3, 4)
     assert whole.values[0].tolist() == pixels.transpose(2, 0, 1).tolist()
 
@@ -41,21 +42,21 @@ def test_colour_images_have_their_channels_first(tmp_path: Path) -> None:
 def test_one_colour_image_makes_all_of_them_colour(tmp_path: Path) -> None:
     grey = _draw(tmp_path / "a.png")
     _draw(tmp_path / "b.png", mode="RGB")
-    whole, _ = read_image_folder(tmp_path)
+    whole, _, _ = read_image_folder(tmp_path)
     assert whole.event_shape == (3, 3, 4)
     assert whole.values[0].tolist() == np.stack([grey] * 3).tolist()
 
 
 def test_transparency_is_dropped(tmp_path: Path) -> None:
     pixels = _draw(tmp_path / "a.png", mode="RGBA")
-    whole, _ = read_image_folder(tmp_path)
+    whole, _, _ = read_image_folder(tmp_path)
     assert whole.values[0].tolist() == pixels[..., :3].transpose(2, 0, 1).tolist()
 
 
 @pytest.mark.parametrize("suffix", ["png", "PNG", "jpg", "jpeg", "bmp", "gif", "tif", "webp"])
 def test_every_suffix_is_read(suffix: str, tmp_path: Path) -> None:
     _draw(tmp_path / f"a.{suffix}", mode="RGB")
-    whole, _ = read_image_folder(tmp_path)
+    whole, _, _ = read_image_folder(tmp_path)
     assert len(whole) == 1
     assert whole.event_shape[1:] == (3, 4)
 
@@ -63,7 +64,7 @@ def test_every_suffix_is_read(suffix: str, tmp_path: Path) -> None:
 def test_class_folders_label_by_sorted_name(tmp_path: Path) -> None:
     for seed, name in enumerate(("dog/a", "cat/b", "dog/c", "ant/d")):
         _draw(tmp_path / f"{name}.png", seed=seed)
-    whole, test = read_image_folder(tmp_path)
+    whole, test, _ = read_image_folder(tmp_path)
     assert test is None
     assert whole.labels is not None
     assert whole.labels.dtype == torch.int64
@@ -73,7 +74,7 @@ def test_class_folders_label_by_sorted_name(tmp_path: Path) -> None:
 def test_train_and_test_folders_share_format_and_classes(tmp_path: Path) -> None:
     for name, mode in (("train/cat/a", "L"), ("train/dog/a", "L"), ("test/dog/a", "RGB")):
         _draw(tmp_path / f"{name}.png", mode=mode)
-    train, test = read_image_folder(tmp_path)
+    train, test, _ = read_image_folder(tmp_path)
     assert test is not None
     assert train.labels is not None
     assert test.labels is not None
@@ -84,19 +85,39 @@ def test_train_and_test_folders_share_format_and_classes(tmp_path: Path) -> None
 
 def test_train_and_test_folders_without_classes(tmp_path: Path) -> None:
     first, second = _draw(tmp_path / "train" / "a.png"), _draw(tmp_path / "test" / "a.png", seed=1)
-    train, test = read_image_folder(tmp_path)
+    train, test, _ = read_image_folder(tmp_path)
     assert test is not None
     assert train.labels is None
     assert train.values.tolist() == [[first.tolist()]]
     assert test.values.tolist() == [[second.tolist()]]
 
 
-def test_sizes_that_differ_are_refused_by_two_names(tmp_path: Path) -> None:
-    _draw(tmp_path / "a.png", size=(4, 3))
-    _draw(tmp_path / "b.png", size=(4, 3))
-    _draw(tmp_path / "c.png", size=(3, 4))
-    with pytest.raises(DataError, match=r"got .*a\.png of 4x3 and .*c\.png of 3x4; try resizing"):
-        read_image_folder(tmp_path)
+def test_sizes_that_differ_are_brought_to_the_most_common_one(tmp_path: Path) -> None:
+    first, second = _draw(tmp_path / "a.png", size=(4, 3)), _draw(tmp_path / "b.png", size=(4, 3), seed=1)
+    # 40 x 60 covers 4 x 3 when it is 4 x 6, of which the middle 3 rows stay: white above 15 and below 45 is cut off.
+    tall = np.full((60, 40), 255, dtype=np.uint8)
+    tall[15:45] = 100
+    Image.fromarray(tall).save(tmp_path / "c.png")
+    whole, _, note = read_image_folder(tmp_path)
+    assert note == "images of 2 sizes: scaled and cropped to 4x3, the most common"
+    assert whole.values[:2].tolist() == [[first.tolist()], [second.tolist()]]
+    assert whole.values[2, 0, 1].tolist() == pytest.approx([100] * 4, abs=10)  # Lanczos overshoots a little
+
+
+def test_of_equally_common_sizes_the_smallest_is_taken(tmp_path: Path) -> None:
+    _draw(tmp_path / "a.png", size=(8, 8))
+    _draw(tmp_path / "b.png", size=(5, 6))
+    whole, _, note = read_image_folder(tmp_path)
+    assert whole.event_shape == (1, 6, 5)
+    assert "2 sizes" in note
+    assert lv.open_data(tmp_path).note.startswith(
+        "images of 2 sizes: scaled and cropped to 5x6, the most common; no test"
+    )
+
+
+def test_images_of_one_size_need_no_note(tmp_path: Path) -> None:
+    _draw(tmp_path / "a.png")
+    assert read_image_folder(tmp_path)[2] == ""
 
 
 @pytest.mark.parametrize("kept", [0, 10, 50, 90])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lagvae.errors import ShapeError
 from lagvae.model.gaussian import LOG_STD_RANGE
-from lagvae.model.likelihood import Bernoulli
+from lagvae.model.likelihoods.bernoulli import Bernoulli
 from lagvae.model.networks import MLPDecoder, MLPEncoder
 from lagvae.model.vae import VAE, mlp_vae
 from lagvae.streams import Streams

@@ -203,7 +203,7 @@ def test_a_batch_larger_than_the_data_is_the_data() -> None:
 )
 def test_data_that_cannot_be_scored(tmp_path: Path, data: Any, message: str) -> None:
     with pytest.raises(lv.DataError, match=message):
-        run(tmp_path / "run", problem=ONE_BOUND, data=data)
+        run(tmp_path / "run", problem=ONE_BOUND, data=data, likelihood="bernoulli")
     assert list(tmp_path.iterdir()) == []
 
 

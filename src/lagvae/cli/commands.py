@@ -26,7 +26,7 @@ class Train:
     problem: tyro.conf.Positional[str | None] = None
     """What to solve, in quotes."""
     data: str | None = None
-    """mnist, fashion-mnist, digits, a .npy or .npz file, or a folder of images."""
+    """mnist, fashion-mnist, digits, a .npy, .npz, .csv or .parquet file, or a folder of images."""
     out: str | None = None
     """Folder of the run; runs/latest if none is given."""
     resume: str | None = None
@@ -102,7 +102,7 @@ class Probe:
     """Train an ordinary VAE and the two ends of the range briefly; show what is within reach, and bounds to ask for."""
 
     data: str | None = None
-    """mnist, fashion-mnist, digits, a .npy or .npz file, or a folder of images."""
+    """mnist, fashion-mnist, digits, a .npy, .npz, .csv or .parquet file, or a folder of images."""
     json: bool = False
     """Print JSON instead of a table."""
     quiet: bool = False

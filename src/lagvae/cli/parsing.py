@@ -74,9 +74,7 @@ def _base_settings(words: list[str]) -> Settings:
         content = RunFolder(resumed).read_config() if resumed else read_config_file(Path(str(config)))
     except CheckpointError as error:
         raise SettingError(str(error)) from error
-    if "preset" in content:
-        content = {**preset(content["preset"]).flat(), **content}
-    return settings_of(content)
+    return settings_of(content, base=preset(content["preset"]) if "preset" in content else None)
 
 
 def _value_of(flag: str, words: list[str]) -> str | None:

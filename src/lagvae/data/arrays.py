@@ -12,14 +12,18 @@ from lagvae.data.checks import check_finite
 from lagvae.data.examples import Examples
 from lagvae.errors import DataError, ProblemWarning, expected
 
+EXACT = 2**24
+"""float32 holds every integer up to here."""
+
 
 def build_examples(
     values: np.ndarray | Tensor, labels: np.ndarray | Tensor | None = None, *, where: str = "the array"
 ) -> Examples:
     """Builds Examples from an array, converting what has one meaning and refusing the rest.
 
-    bool becomes 0/255, other integers in 0..255 become uint8, other floats become float32. Nothing is copied that
-    need not be: an array or tensor that has its dtype already is shared, and a memory map stays one.
+    bool becomes 0/255, and other floats become float32. Of images, other integers in 0..255 become uint8; in a table
+    [N, columns] integers of any other dtype than uint8 mean themselves and become float32: counts, say. Nothing is
+    copied that need not be: an array or tensor that has its dtype already is shared, and a memory map stays one.
 
     Args:
         values: ``[N, *event_shape]``.
@@ -28,7 +32,7 @@ def build_examples(
 
     Raises:
         DataError: for an empty array, one without an event shape, a dtype with no meaning here, integers outside
-            0..255, NaN or infinity, or labels that do not fit.
+            0..255 in images, integers that float32 cannot tell apart, NaN or infinity, or labels that do not fit.
     """
     _check_shape(tuple(values.shape), where)
     kept = _keep_map(values, where) if isinstance(values, np.memmap) else _convert(_as_tensor(values, where), where)
@@ -101,6 +105,17 @@ def _convert_integers(values: Tensor, where: str) -> Tensor:
     # torch has no minimum for uint16..uint64, so the range is taken in int64 and a wrapped uint64 shows as negative.
     wide = values if values.dtype == torch.uint8 else values.to(torch.int64)
     low, high = (int(bound) for bound in wide.aminmax())
+    if values.dim() == 2 and values.dtype != torch.uint8:
+        is_wrapped = values.dtype == torch.uint64 and low < 0
+        if is_wrapped or max(-low, high) > EXACT:
+            raise DataError(
+                expected(
+                    f"integers within ±{EXACT}, which float32 holds exactly, in {where}",
+                    got=f"{values.dtype} values in {low}..{high}",
+                    fix="x.astype(np.float32), rounded, or smaller numbers",
+                )
+            )
+        return wide.to(torch.float32)
     if low < 0 or high > 255:
         raise DataError(
             expected(

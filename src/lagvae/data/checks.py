@@ -35,8 +35,28 @@ def check_unit_interval(examples: Examples, *, name: str) -> None:
         _check_each(examples, lambda block: (block >= 0) & (block <= 1), what="values in [0, 1]", name=name)
 
 
-def _check_each(examples: Examples, is_good: Callable[[Tensor], Tensor], *, what: str, name: str) -> None:
-    """Raises DataError naming the first value, in row-major order, that is not good."""
+def check_counts(examples: Examples, *, name: str) -> None:
+    """Raises DataError at the first value that is no count: NaN, negative, or no whole number.
+
+    Args:
+        examples: The part to check. Bytes pass as they are.
+        name: Whose values they are, for the message, e.g. ``"train"``.
+    """
+    if not examples.is_uint8:
+        fix = "another likelihood, e.g. --likelihood gaussian"
+        _check_each(
+            examples,
+            lambda block: (block >= 0) & (block == block.floor()),
+            what="counts 0, 1, 2, ...",
+            name=name,
+            fix=fix,
+        )
+
+
+def _check_each(
+    examples: Examples, is_good: Callable[[Tensor], Tensor], *, what: str, name: str, fix: str | None = None
+) -> None:
+    """Raises DataError naming the first value, in row-major order, that is not good, and what would mend it."""
     for start, block in _blocks(examples):
         good = is_good(block)
         if not bool(good.all()):
@@ -44,7 +64,7 @@ def _check_each(examples: Examples, is_good: Callable[[Tensor], Tensor], *, what
             row, *inner = (int(i) for i in np.unravel_index(int(first), block.shape))
             value = float(block[(row, *inner)])
             index = ", ".join(map(str, (start + row, *inner)))
-            raise DataError(expected(f"{what} in {name}", got=f"{value:g} at index [{index}]", fix=_mend(value)))
+            raise DataError(expected(f"{what} in {name}", got=f"{value:g} at index [{index}]", fix=fix or _mend(value)))
 
 
 def _blocks(examples: Examples) -> Iterator[tuple[int, Tensor]]:

@@ -19,6 +19,7 @@ from lagvae.data.files import read_npy, read_npz
 from lagvae.data.images import read_image_folder
 from lagvae.data.named import read_named
 from lagvae.data.registry import DIGITS, IDX_SETS, is_named
+from lagvae.data.tables import read_csv, read_parquet
 from lagvae.data.torch_dataset import stack_dataset
 from lagvae.errors import DataError, expected, nearest
 from lagvae.streams import permutation
@@ -29,7 +30,10 @@ TEST_EVERY = 10
 _SAMPLED_BYTES = 2**19
 _SAMPLED_EXAMPLES = 16
 
-_KINDS = "a .npy or .npz file, a folder of images, an array, a tensor, a torch Dataset or a (train, test) pair"
+_KINDS = (
+    "a .npy, .npz, .csv, .tsv or .parquet file, a folder of images, an array, a tensor, a torch Dataset"
+    " or a (train, test) pair"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +112,7 @@ def open_data(source: Source, *, folder: str | Path | None = None, progress: boo
         source: One of
 
             * a name: "mnist", "fashion-mnist" or "digits";
-            * a path of a .npy file, a .npz file, or a folder of images;
+            * a path of a .npy, .npz, .csv, .tsv or .parquet file, or of a folder of images;
             * an array, a tensor, a torch ``Dataset`` with a length, or an ``Examples``;
             * a (train, test) pair of any of these; of a member that has both parts itself, that part is taken;
             * a ``Data``, which is returned unchanged.
@@ -125,10 +129,10 @@ def open_data(source: Source, *, folder: str | Path | None = None, progress: boo
         return source
     if isinstance(source, tuple):
         return _open_pair(source, folder, progress)
-    train, test = _read_parts(source, folder, progress, where="the data")
-    note = ""
+    train, test, note = _read_parts(source, folder, progress, where="the data")
     if test is None:
-        train, test, note = _split_off_test(train)
+        train, test, split = _split_off_test(train)
+        note = "; ".join(filter(None, (note, split)))
     _check_agreement(train, test)
     return Data(_name(source), train, test, note)
 
@@ -136,35 +140,38 @@ def open_data(source: Source, *, folder: str | Path | None = None, progress: boo
 def _open_pair(pair: tuple[Part, ...], folder: str | Path | None, progress: bool) -> Data:
     if len(pair) != 2:
         raise DataError(expected("a pair (train, test)", got=f"a tuple of {len(pair)}", fix="open_data((train, test))"))
-    train, _ = _read_parts(pair[0], folder, progress, where="train")
-    other_train, test = _read_parts(pair[1], folder, progress, where="test")
+    train, _, note = _read_parts(pair[0], folder, progress, where="train")
+    other_train, test, _ = _read_parts(pair[1], folder, progress, where="test")
     test = other_train if test is None else test
     _check_agreement(train, test)
-    return Data("", train, test)
+    return Data("", train, test, note)
 
 
 def _read_parts(
     source: Part, folder: str | Path | None, progress: bool, *, where: str
-) -> tuple[Examples, Examples | None]:
-    """Returns the train and test part of a source, or all of it and None; ``where`` is what messages call it."""
+) -> tuple[Examples, Examples | None, str]:
+    """Returns the train and test part of a source, or all of it and None, and a note on how it was read.
+
+    ``where`` is what messages call it.
+    """
     if isinstance(source, str) and is_named(source):
-        return read_named(source, folder=folder, progress=progress)
+        return *read_named(source, folder=folder, progress=progress), ""
     if isinstance(source, str | Path):
         return _read_path(source)
     if isinstance(source, Examples) and source.rows is not None:
-        return source, None  # a share of what was opened before
+        return source, None, ""  # a share of what was opened before
     if isinstance(source, Examples):
-        return build_examples(source.values, source.labels, where=where), None
+        return build_examples(source.values, source.labels, where=where), None, ""
     if isinstance(source, np.ndarray | Tensor):
-        return build_examples(source, where=where), None
+        return build_examples(source, where=where), None, ""
     if isinstance(source, Dataset):
-        return stack_dataset(source, where=where), None
+        return stack_dataset(source, where=where), None, ""
     raise DataError(
         expected(f"the name of a data set ({', '.join(_names())}), {_KINDS}", got=type(source).__name__, fix="an array")
     )
 
 
-def _read_path(source: str | Path) -> tuple[Examples, Examples | None]:
+def _read_path(source: str | Path) -> tuple[Examples, Examples | None, str]:
     path = Path(source).expanduser().absolute()
     if not path.exists() or source == "":
         if Path(source).suffix or len(Path(source).parts) > 1:
@@ -180,10 +187,17 @@ def _read_path(source: str | Path) -> tuple[Examples, Examples | None]:
         return read_image_folder(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return read_npy(path), None
+        return read_npy(path), None, ""
     if suffix == ".npz":
-        return read_npz(path)
-    raise DataError(expected("a .npy or .npz file or a folder of images", got=path, fix="np.save(path, array)"))
+        return *read_npz(path), ""
+    if suffix in (".csv", ".tsv", ".parquet"):
+        rows, note = read_parquet(path) if suffix == ".parquet" else read_csv(path)
+        return rows, None, note
+    raise DataError(
+        expected(
+            "a .npy, .npz, .csv, .tsv or .parquet file or a folder of images", got=path, fix="np.save(path, array)"
+        )
+    )
 
 
 def _names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,26 +32,30 @@ class _Listing:
 
 @dataclass(frozen=True)
 class _Format:
-    """What all images of a set have in common."""
+    """What all images of a set are brought to, and how many sizes they had."""
 
     width: int
     height: int
     is_grey: bool
+    sizes: int
 
     @property
     def event_shape(self) -> tuple[int, int, int]:
         return (1 if self.is_grey else 3, self.height, self.width)
 
 
-def read_image_folder(folder: Path) -> tuple[Examples, Examples | None]:
-    """Returns the train and test part of a folder of images, or all of it and None.
+def read_image_folder(folder: Path) -> tuple[Examples, Examples | None, str]:
+    """Returns the train and test part of a folder of images, or all of it and None, and a note on their sizes.
 
     The folder holds images, or one folder of images for each class (the labels count the sorted class names), or
     does so under train/ and test/. The files are taken in sorted order, as uint8 ``[N, C, H, W]``: one channel if
     all of them are grey, else three. Transparency is dropped, and of an animation the first frame is taken.
 
+    Images of several sizes are brought to the most common one (of equally common ones, the smallest): scaled until
+    they cover it, and cropped about their centre. The note says so.
+
     Raises:
-        DataError: if there are no images, they differ in size, one is damaged, or the layout is ambiguous.
+        DataError: if there are no images, one is damaged, or the layout is ambiguous.
     """
     try:
         named = {path.name for path in folder.iterdir() if path.is_dir()} & {"train", "test"}
@@ -75,7 +80,10 @@ def read_image_folder(folder: Path) -> tuple[Examples, Examples | None]:
             )
         )
     parts = [_decode(listing, common, classes) for listing in listings]
-    return (parts[0], parts[1]) if named else (parts[0], None)
+    note = ""
+    if common.sizes > 1:
+        note = f"images of {common.sizes} sizes: scaled and cropped to {common.width}x{common.height}, the most common"
+    return parts[0], parts[1] if named else None, note
 
 
 def _list_images(folder: Path) -> _Listing:
@@ -115,8 +123,8 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _find_format(files: list[Path]) -> _Format:
-    """Returns the size all images have, and whether all of them are grey; only headers are read."""
-    first_size: tuple[int, int] | None = None
+    """Returns the most common size, and whether all images are grey; only headers are read."""
+    sizes: Counter[tuple[int, int]] = Counter()
     is_grey = True
     for file in files:
         with _open(file) as image:
@@ -125,18 +133,10 @@ def _find_format(files: list[Path]) -> _Format:
             raise DataError(
                 expected(f"8 bits for a channel in {file}", got=f"mode {mode}", fix="an array of float32 in [0, 1]")
             )
-        first_size = first_size or size
-        if size != first_size:
-            raise DataError(
-                expected(
-                    "images of one size",
-                    got=f"{files[0]} of {first_size[0]}x{first_size[1]} and {file} of {size[0]}x{size[1]}",
-                    fix="resizing or cropping them to one size",
-                )
-            )
+        sizes[size] += 1
         is_grey = is_grey and mode in _GREY_MODES
-    assert first_size is not None, "a listing is never empty"
-    return _Format(*first_size, is_grey=is_grey)
+    width, height = min(sizes, key=lambda size: (-sizes[size], size[0] * size[1], size))
+    return _Format(width, height, is_grey=is_grey, sizes=len(sizes))
 
 
 def _decode(listing: _Listing, common: _Format, classes: list[str]) -> Examples:
@@ -145,7 +145,8 @@ def _decode(listing: _Listing, common: _Format, classes: list[str]) -> Examples:
     for row, file in zip(pixels, listing.files, strict=True):
         try:
             with _open(file) as image:
-                decoded = np.asarray(image.convert("L" if common.is_grey else "RGB"))
+                converted = image.convert("L" if common.is_grey else "RGB")
+                decoded = np.asarray(_fit(converted, (common.width, common.height)))
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(_damaged(file, error)) from error
         row[...] = decoded.reshape(common.height, common.width, -1).transpose(2, 0, 1)
@@ -154,6 +155,14 @@ def _decode(listing: _Listing, common: _Format, classes: list[str]) -> Examples:
         numbers = {name: number for number, name in enumerate(classes)}
         labels = torch.tensor([numbers[name] for name in listing.classes], dtype=torch.int64)
     return Examples(torch.from_numpy(pixels), labels)
+
+
+def _fit(image: Image, size: tuple[int, int]) -> Image:
+    """Scales an image until it covers ``size``, and crops it about its centre; one of that size stays as it is."""
+    from PIL import ImageOps
+    from PIL.Image import Resampling
+
+    return image if image.size == size else ImageOps.fit(image, size, method=Resampling.LANCZOS)
 
 
 def _open(file: Path) -> Image:

@@ -21,7 +21,8 @@ from lagvae.front.modulation import Modulation
 from lagvae.front.point import FrontPoint
 from lagvae.front.session import FrontSession
 from lagvae.front.surface import Surface
-from lagvae.model.vae import VAE, mlp_vae
+from lagvae.model.build import build_vae
+from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import GAMMA_LOW, FrontSettings, Settings
@@ -113,7 +114,7 @@ def read_amortised(
             fix = "lv.load_front(folder, model=my_vae)"
             got = "none"
             raise CheckpointError(expected(f"the model that {folder.path} was trained with", got=got, fix=fix))
-        model = mlp_vae(config["event_shape"], generator=torch.Generator(), **asdict(settings.network))
+        model = build_vae(config["event_shape"], settings.network, generator=torch.Generator())
     network = Modulation(model, generator=torch.Generator())
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     network.load_state_dict(weights)

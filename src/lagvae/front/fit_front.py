@@ -22,6 +22,7 @@ from lagvae.settings import FrontSettings, Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.files import read_json
 from lagvae.storage.folder import RunFolder, settings_of
+from lagvae.training.build import settle_likelihood
 
 METHODS = ("amortised", "dedicated", "path")
 
@@ -123,6 +124,8 @@ def fit_front(
     }
     if method == "amortised":
         opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+        if model is None:
+            common["settings"], _ = settle_likelihood(settings, opened)
         return fit_amortised(opened, front=front, **common)
     return fit_dedicated(asked, opened, method=method, **common)
 

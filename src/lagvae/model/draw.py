@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.model.gaussian import DiagonalGaussian, standard_normal_log_prob
-from lagvae.model.likelihood import Likelihood
+from lagvae.model.likelihoods.likelihood import Likelihood
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Draw:
     x: Float[Tensor, "*stack batch event"]
     posterior: DiagonalGaussian
     z: Float[Tensor, "*stack batch latent"]
-    parameters: Float[Tensor, "*stack batch event"]
+    parameters: Float[Tensor, "*stack batch outputs"]
     likelihood: Likelihood
     draw_prior: Callable[[], Tensor]
     draw_again: Callable[[int], Draw]

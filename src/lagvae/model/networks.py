@@ -20,17 +20,31 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+def activation_named(name: str) -> nn.Module:
+    """Returns a nonlinearity.
+
+    Raises:
+        SettingError: There is none of that name.
+    """
+    if name not in ACTIVATIONS:
+        raise SettingError(expected("a known activation", got=repr(name), fix=nearest(name, ACTIVATIONS)))
+    return ACTIVATIONS[name]()
+
+
+def glorot_linear(inputs: int, outputs: int, generator: torch.Generator | None = None) -> nn.Linear:
+    """Returns a linear map with Glorot-uniform weights and zero biases."""
+    # skip_init leaves torch's global random state alone; every weight is set below.
+    linear: nn.Linear = torch.nn.utils.skip_init(nn.Linear, inputs, outputs)
+    nn.init.xavier_uniform_(linear.weight, generator=generator)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
 def perceptron(widths: Sequence[int], activation: str, generator: torch.Generator | None = None) -> nn.Sequential:
     """Builds Linear layers of the given widths with ``activation`` between them, none at the end."""
-    if activation not in ACTIVATIONS:
-        raise SettingError(expected("a known activation", got=repr(activation), fix=nearest(activation, ACTIVATIONS)))
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        # skip_init leaves torch's global random state alone; every weight is set below.
-        linear = torch.nn.utils.skip_init(nn.Linear, inputs, outputs)
-        nn.init.xavier_uniform_(linear.weight, generator=generator)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, ACTIVATIONS[activation]()]
+        layers += [glorot_linear(inputs, outputs, generator), activation_named(activation)]
     return nn.Sequential(*layers[:-1])
 
 

@@ -15,7 +15,8 @@ from lagvae.data.dataset import Data
 from lagvae.errors import ShapeError, expected
 from lagvae.model.draw import Draw
 from lagvae.model.gaussian import LOG_STD_RANGE, DiagonalGaussian
-from lagvae.model.likelihood import Bernoulli, Likelihood
+from lagvae.model.likelihoods.bernoulli import Bernoulli
+from lagvae.model.likelihoods.likelihood import Likelihood, count_parameters, show_encoder
 from lagvae.model.networks import MLPDecoder, MLPEncoder
 from lagvae.streams import Streams
 
@@ -29,7 +30,7 @@ class VAE(nn.Module):
         encoder: Any module that maps a batch of examples to ``(mean, log_std)``, or to one tensor
             that holds both side by side in its last dimension.
         decoder: Any module that maps a batch of codes to the likelihood's parameters, shaped like
-            the examples (or flat).
+            the examples (or flat); with k parameters per dimension, k times as many outputs, k first.
         latent_dim: Dimensions of z.
         likelihood: p(x|z); Bernoulli if none is given.
 
@@ -47,7 +48,7 @@ class VAE(nn.Module):
 
     def posterior(self, x: Float[Tensor, "batch *event"]) -> DiagonalGaussian:
         """Returns q(z|x) in float32, its log standard deviation bounded."""
-        output = self.encoder(x)
+        output = self.encoder(show_encoder(self.likelihood, x))
         if isinstance(output, Tensor):
             output = output.chunk(2, dim=-1)
         mean, log_std = (part.float() for part in output)
@@ -97,7 +98,16 @@ class VAE(nn.Module):
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *event"]:
         """Returns E[x|z]."""
-        return self.likelihood.mean(self.decoder(z.to(self._parameter())))
+        output = self.decoder(z.to(self._parameter()))
+        return self.likelihood.mean(output.flatten(1)).reshape(self._batch_shape(output))
+
+    @torch.no_grad()
+    def simulate(
+        self, z: Float[Tensor, "batch latent"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch *event"]:
+        """Draws x ~ p(x|z), as :meth:`draw` takes it."""
+        output = self.decoder(z.to(self._parameter()))
+        return self.likelihood.sample(output.flatten(1), generator).reshape(self._batch_shape(output))
 
     @torch.no_grad()
     def sample(self, size: int, *, seed: int = 0) -> Float[Tensor, "batch *event"]:
@@ -129,10 +139,12 @@ class VAE(nn.Module):
                 lambda: self.decoder(encoded.mean).flatten(1),
                 f"a decoder that takes codes of {self.latent_dim} dimensions",
             )
-            if decoded.shape != (2, size):
+            each = count_parameters(self.likelihood)
+            if decoded.shape != (2, each * size):
+                times = "" if each == 1 else f"{each} x "
                 raise ShapeError(
                     expected(
-                        f"a decoder with {size} outputs for examples of shape {shape}",
+                        f"a decoder with {times}{size} outputs for examples of shape {shape}",
                         got=f"{decoded.shape[1]} outputs",
                         fix="a decoder made for these examples",
                     )
@@ -153,6 +165,15 @@ class VAE(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self._parameter().device
+
+    def _batch_shape(self, output: Tensor) -> tuple[int, ...]:
+        """Returns the shape of the examples that the decoder's output has the parameters of."""
+        each, shape = count_parameters(self.likelihood), tuple(output.shape)
+        if each == 1:
+            return shape
+        return (
+            (shape[0], *shape[2:]) if len(shape) > 2 and shape[1] == each else (shape[0], math.prod(shape[1:]) // each)
+        )
 
     def _parameter(self) -> Tensor:
         """Returns a weight: its device and dtype are the model's."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lagvae.errors import CheckpointError, expected
+from lagvae.model.likelihoods.bernoulli import Bernoulli
 from lagvae.report.latent import reconstructions
 from lagvae.report.pictures import is_picture, tile
 from lagvae.training.solution import Solution
@@ -100,7 +101,8 @@ def _draw_reconstructions(axes: Axes, solution: Solution) -> None:
     assert solution.data is not None
     grid = reconstructions(solution.model, solution.data.test, rows=4)
     picture = tile(grid.flatten(0, 1).cpu(), columns=grid.shape[1])
-    _show(axes, picture, "test examples, binarised, and their reconstructions")
+    how = ", binarised," if isinstance(solution.model.likelihood, Bernoulli) else ""
+    _show(axes, picture, f"test examples{how} and their reconstructions")
 
 
 def _show(axes: Axes, picture: object, title: str) -> None:

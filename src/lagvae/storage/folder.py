@@ -199,14 +199,15 @@ def read_config_file(path: Path) -> Config:
     return content
 
 
-def settings_of(config: Config) -> Settings:
-    """Returns the settings that a configuration holds.
+def settings_of(config: Config, *, base: Settings | None = None) -> Settings:
+    """Returns the settings that a configuration holds; what it does not name is as in ``base``, else the default.
 
     Raises:
         SettingError: A name is unknown or a value out of range.
     """
     described = {"problem", "asked", "data", "data_fingerprint", "event_shape", "custom", "front", "out", "preset"}
-    return Settings.from_sections({name: value for name, value in config.items() if name not in described})
+    named = {name: value for name, value in config.items() if name not in described}
+    return Settings.from_sections(named, base=base)
 
 
 def _config_text(config: Config) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from lagvae.data.dataset import Data
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.duality.rules import DualRuleFactory, build_rule
-from lagvae.model.vae import VAE, mlp_vae
+from lagvae.model.build import build_vae
+from lagvae.model.likelihoods.likelihood import Adaptive
+from lagvae.model.likelihoods.names import Choice, choose_likelihood
+from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
@@ -16,6 +17,14 @@ from lagvae.training.batches import Batches
 from lagvae.training.hardware import pick_device, pick_dtype
 from lagvae.training.optimization import build_optimizer
 from lagvae.training.session import Session
+
+
+def settle_likelihood(settings: Settings, data: Data) -> tuple[Settings, Choice | None]:
+    """Returns the settings with a likelihood by name, and the choice that was made where they said ``auto``."""
+    if settings.network.likelihood != "auto":
+        return settings, None
+    choice = choose_likelihood(data.train)
+    return settings.replace(likelihood=choice.name), choice
 
 
 def build_session(
@@ -45,7 +54,10 @@ def build_session(
     device, seed = pick_device(settings.execution.device), settings.execution.seed
     streams = Streams(seed, device)
     if model is None:
-        model = mlp_vae(data.train.event_shape, generator=streams.initial_weights, **asdict(settings.network))
+        settings, _ = settle_likelihood(settings, data)
+        model = build_vae(data.train.event_shape, settings.network, generator=streams.initial_weights)
+        if isinstance(model.likelihood, Adaptive):
+            model.likelihood.adapt(data.train)
     model.check_data(data)
 
     model.to(device).train()

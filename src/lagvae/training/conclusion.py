@@ -9,6 +9,7 @@ from lagvae.duality.residuals import kkt_residuals
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
+from lagvae.storage.folder import Config
 from lagvae.training.diagnosis import Diagnosis, diagnose, summarize
 from lagvae.training.progress import staged_progress
 from lagvae.training.record import Record, effective_weights, logged_violations
@@ -25,6 +26,7 @@ def conclude(
     status: Status | None,
     message: str,
     *,
+    config: Config | None = None,
     progress: bool,
 ) -> Solution:
     """Evaluates a finished run, writes what came out, and returns it."""
@@ -77,6 +79,7 @@ def conclude(
         data=data,
         batch_size=session.batch_size,
         diagnosis=diagnosis,
+        config=config,
     )
     if log.folder is not None and status is not Status.STOPPED:
         log.folder.write_evaluation(solution.as_dict())

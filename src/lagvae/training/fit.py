@@ -16,7 +16,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.folder import RunFolder, make_config
-from lagvae.training.build import build_session
+from lagvae.training.build import build_session, settle_likelihood
 from lagvae.training.conclusion import conclude
 from lagvae.training.hardware import keep_freed_memory
 from lagvae.training.loop import train
@@ -98,6 +98,7 @@ def fit(
 
     opened = open_data(data, folder=data_folder, progress=progress)
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+    settings, choice = (settings, None) if model is not None else settle_likelihood(settings, opened)
     given = {"model": model is not None, "start": start is not None}
     given |= {"optimizer": callable(optimizer), "dual": callable(dual)}
     custom = [name for name, is_given in given.items() if is_given]
@@ -114,16 +115,16 @@ def fit(
     session = build_session(problem, opened, settings, model=model, optimizer=make_optimizer, dual=make_dual)
     problem.warn_of_floors(latent_dim=session.model.latent_dim, batch_size=(session.held_out or session.batches).size)
     log = RunLog(folder, measured_shape=session.measured_shape)
+    config = make_config(
+        problem,
+        opened.name,
+        opened.fingerprint(),
+        settings,
+        event_shape=opened.train.event_shape,
+        custom=custom,
+        asked=asked if asked.is_relative else None,
+    )
     if folder is not None:
-        config = make_config(
-            problem,
-            opened.name,
-            opened.fingerprint(),
-            settings,
-            event_shape=opened.train.event_shape,
-            custom=custom,
-            asked=asked if asked.is_relative else None,
-        )
         if resume:
             folder.check_continues(config)
             log.resume(session)
@@ -131,7 +132,7 @@ def fit(
             folder.create(config)
             log.save(session, 0.0, log.unlogged)
 
-    announce(opened, session.device, session.dtype, show=progress)
+    announce(opened, session.device, session.dtype, choice=choice, show=progress)
     keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
-    return conclude(session, log, opened, settings, status, message, progress=progress)
+    return conclude(session, log, opened, settings, status, message, config=config, progress=progress)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lagvae.data.dataset import Data, open_data
 from lagvae.duality.residuals import Residuals
 from lagvae.errors import CheckpointError, DataError, expected
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
-from lagvae.model.vae import VAE, mlp_vae
+from lagvae.model.build import build_vae
+from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
-from lagvae.storage.folder import RunFolder, settings_of
+from lagvae.storage.folder import Config, RunFolder, settings_of
 from lagvae.training.diagnosis import Diagnosis
-from lagvae.training.record import logged_violations
+from lagvae.training.record import Record, logged_violations
 from lagvae.training.solution import Solution, Status
 
 
@@ -36,43 +38,77 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
     """
     folder = RunFolder(run)
     config = folder.read_config()
-    settings = settings_of(config)
     tensors, state = load_checkpoint(folder.checkpoints)
+    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    history = folder.read_metrics()
+    multipliers = tensors["dual/multipliers"][0].tolist()
+    content = folder.read_evaluation() or _unfinished(settings_of(config), state, history)
+    content |= {"step": int(state["step"]), "seconds": float(state["seconds"])}
+    solution = build_solution(config, weights, multipliers, content, model=model, history=history, where=str(run))
+    solution.folder = folder.path
+    return solution
+
+
+def build_solution(
+    config: Config,
+    weights: dict[str, Tensor],
+    multipliers: Sequence[float],
+    content: dict[str, Any],
+    *,
+    model: VAE | None = None,
+    history: list[Record] | None = None,
+    where: str = "the run",
+) -> Solution:
+    """Puts a solution together again from what a run leaves behind.
+
+    Args:
+        config: The content of ``config.yaml``.
+        weights: The model's.
+        multipliers: In the order of the problem's constraints.
+        content: Of ``evaluation.json``, with ``step`` and ``seconds``.
+        model: Whose weights are replaced, where the run had one of its own making.
+        history: The run's log.
+        where: What messages call the run.
+
+    Raises:
+        CheckpointError: The weights are of other networks, or a model is missing.
+    """
+    settings = settings_of(config)
     if model is None:
         if "model" in config.get("custom", []):
             raise CheckpointError(
-                expected(f"the model that {run} was trained with", got="none", fix="lv.load(run, model=my_vae)")
+                expected(f"the model that {where} was trained with", got="none", fix="lv.load(run, model=my_vae)")
             )
+        if settings.network.likelihood == "auto":  # a run names its own; one from before there was a choice has this
+            settings = settings.replace(likelihood="bernoulli")
         # A generator of its own: the weights are replaced, and torch's global random state is not ours to move.
-        model = mlp_vae(config["event_shape"], generator=torch.Generator(), **asdict(settings.network))
-    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+        model = build_vae(config["event_shape"], settings.network, generator=torch.Generator())
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
             expected("the networks that the run was trained with", got=" ".join(str(error).split())[:200], fix="those")
         ) from error
-    problem = Problem.parse(config["problem"])
-    history = folder.read_metrics()
-    content = folder.read_evaluation() or _unfinished(settings, state, history)
+    problem, history = Problem.parse(config["problem"]), history or []
     evaluation = _read_evaluation(problem, content)
     return Solution(
         status=Status(content["status"]),
         message=content["message"],
         problem=problem,
         model=model.eval(),
-        multipliers=dict(zip(problem.names, tensors["dual/multipliers"][0].tolist(), strict=True)),
+        multipliers=dict(zip(problem.names, multipliers, strict=True)),
         violations=evaluation.violations() if evaluation else logged_violations(problem.names, history),
         weights=content["weights"],
         evaluation=evaluation,
         residuals=Residuals(**_floats(content["residuals"])) if content.get("residuals") else None,
-        step=int(state["step"]),
-        seconds=float(state["seconds"]),
+        step=content["step"],
+        seconds=content["seconds"],
         history=history,
-        folder=folder.path,
+        folder=None,
         data=None,
         batch_size=int(content["batch_size"]),
         diagnosis=tuple(map(Diagnosis.from_dict, content.get("diagnosis", []))),
+        config=config,
     )
 
 

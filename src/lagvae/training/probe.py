@@ -24,7 +24,7 @@ from lagvae.terms.algebra import Constraint
 from lagvae.terms.elbo import Distortion, Rate, distortion, rate
 from lagvae.terms.mmd import mmd
 from lagvae.terms.term import Term
-from lagvae.training.build import build_session
+from lagvae.training.build import build_session, settle_likelihood
 from lagvae.training.conclusion import conclude
 from lagvae.training.hardware import keep_freed_memory
 from lagvae.training.loop import train
@@ -263,11 +263,12 @@ def _train_all(
     progress: bool,
 ) -> Probe:
     solutions: dict[float, Solution] = {}
+    settings, choice = (settings, None) if model is not None else settle_likelihood(settings, data)
     for beta in betas:
         problem = beta_vae(beta)
         session = build_session(problem, data, settings, model=copy.deepcopy(model), optimizer=optimizer)
         if not solutions:
-            announce(data, session.device, session.dtype, show=progress)
+            announce(data, session.device, session.dtype, choice=choice, show=progress)
             keep_freed_memory()
         if progress:
             _say(f"probe {len(solutions) + 1} of {len(betas)}: {problem}, {_epochs(settings)}")

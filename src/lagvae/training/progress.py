@@ -17,6 +17,7 @@ from rich.table import Table
 from lagvae.data.dataset import Data
 from lagvae.evaluation.assess import Stage
 from lagvae.evaluation.codes import Advance
+from lagvae.model.likelihoods.names import Choice
 from lagvae.training.hardware import describe
 from lagvae.training.record import Record
 
@@ -46,8 +47,8 @@ def make_display(
     return PlainLines(console, total_steps, first_step, epochs)
 
 
-def announce(data: Data, device: torch.device, dtype: torch.dtype, *, show: bool) -> None:
-    """Says what is trained on and where, before the first step."""
+def announce(data: Data, device: torch.device, dtype: torch.dtype, *, choice: Choice | None = None, show: bool) -> None:
+    """Says what is trained on and where, and which likelihood was picked for it, before the first step."""
     if not show:
         return
     shape = "×".join(map(str, data.train.event_shape))
@@ -57,8 +58,8 @@ def announce(data: Data, device: torch.device, dtype: torch.dtype, *, show: bool
     where = f"{describe(device)}, {str(dtype).removeprefix('torch.')} networks"
     console = Console(stderr=True, highlight=False)
     console.print(f"{what}; {where}", markup=False, soft_wrap=True)
-    if data.note:
-        console.print(data.note, markup=False, soft_wrap=True)
+    for note in filter(None, (data.note, str(choice or ""))):
+        console.print(note, markup=False, soft_wrap=True)
 
 
 class Silent:

@@ -54,6 +54,7 @@ class Solution:
         folder: Where the run was written, if it was.
         data: What it was trained on, where it is at hand.
         batch_size: Examples per step.
+        config: What was asked for, as ``config.yaml`` holds it.
     """
 
     status: Status
@@ -72,6 +73,7 @@ class Solution:
     data: Data | None = field(repr=False)
     batch_size: int = 250
     diagnosis: tuple[Diagnosis, ...] = ()
+    config: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def prices(self) -> dict[str, float]:

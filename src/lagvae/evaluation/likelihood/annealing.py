@@ -193,7 +193,7 @@ def bracket_log_likelihood(
         shape = _checked_shape(model, event_shape)
         for index in torch.arange(size).split(annealing.block(model, shape)):
             z = torch.randn(len(index), model.latent_dim, device=model.device, generator=streams.prior)
-            x = _simulate(model, z, streams.binarisation).reshape(len(z), *shape)
+            x = model.simulate(z, streams.binarisation).reshape(len(z), *shape)
             path = make_path(model, x, start)
             step_sizes = tune(path, annealing, streams.posterior)
             below = climb(path, annealing, streams.posterior, step_sizes)
@@ -218,18 +218,13 @@ def bracket_log_likelihood(
     )
 
 
-def _simulate(model: VAE, z: Float[Tensor, "batch latent"], generator: torch.Generator) -> Tensor:
-    """Draws x ~ p(x|z)."""
-    return model.likelihood.sample(model.decoder(z), generator)
-
-
 def _checked_shape(model: VAE, event_shape: Sequence[int] | None) -> tuple[int, ...]:
     """Returns the shape of an example that both networks take."""
     if event_shape is not None:
         model.check_shapes(event_shape)
         return tuple(event_shape)
     nowhere = torch.zeros(1, model.latent_dim, device=model.device)
-    shape = tuple(_simulate(model, nowhere, torch.Generator(model.device)).shape[1:])
+    shape = tuple(model.simulate(nowhere, torch.Generator(model.device)).shape[1:])
     try:
         model.check_shapes(shape)
     except ShapeError as error:

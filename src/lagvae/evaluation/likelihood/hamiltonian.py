@@ -64,7 +64,7 @@ class Path:
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             parameters = self.model.decoder(z.flatten(0, 1)).flatten(1).unflatten(0, z.shape[:2])
-            log_likelihood = self.model.likelihood.log_prob(parameters, self.x.expand_as(parameters))
+            log_likelihood = self.model.likelihood.log_prob(parameters, self.x.expand(len(z), *self.x.shape))
             (gradient,) = torch.autograd.grad(log_likelihood.sum(), z)
         return State(z.detach(), log_likelihood.detach(), gradient)
 

@@ -1,8 +1,6 @@
-"""p(x|z): how a decoder's output scores an example."""
+"""Bits."""
 
 from __future__ import annotations
-
-from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
@@ -11,33 +9,6 @@ from torch import Tensor
 
 from lagvae.data.checks import check_unit_interval
 from lagvae.data.examples import Examples, binarise
-
-
-@runtime_checkable
-class Likelihood(Protocol):
-    """What a VAE asks of p(x|z); ``parameters`` is the decoder's output, shaped like x."""
-
-    name: str
-
-    def prepare(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Turns stored examples into what is scored, afresh at each visit."""
-        ...
-
-    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """Returns log p(x|z): summed over the dimensions of x, one value per example, in nats."""
-        ...
-
-    def mean(self, parameters: Tensor) -> Tensor:
-        """Returns E[x|z]."""
-        ...
-
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draws x ~ p(x|z)."""
-        ...
-
-    def check(self, examples: Examples, *, name: str) -> None:
-        """Raises DataError for examples that p(x|z) cannot score."""
-        ...
 
 
 class Bernoulli:

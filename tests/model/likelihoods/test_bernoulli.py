@@ -5,7 +5,8 @@ import torch
 
 from lagvae.data.examples import Examples
 from lagvae.errors import DataError
-from lagvae.model.likelihood import Bernoulli, Likelihood
+from lagvae.model.likelihoods.bernoulli import Bernoulli
+from lagvae.model.likelihoods.likelihood import Likelihood
 from truth import Gaussian
 
 LOGITS = torch.linspace(-30, 30, 24).reshape(2, 3, 4)

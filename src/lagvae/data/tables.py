@@ -1,0 +1,153 @@
+"""What do tables in CSV and Parquet files hold?"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lagvae.data.arrays import build_examples
+from lagvae.data.examples import Examples
+from lagvae.errors import DataError, expected
+
+LABELS = ("label", "labels", "target", "class", "y")
+"""Names of a column that holds labels, in any case: it is carried along for probes, and no part of x."""
+
+_DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
+_INDEX_NAMES = ("", "Unnamed: 0", "__index_level_0__")
+"""What pandas calls a column of row names that nobody named."""
+
+Column = tuple[str, Sequence[str] | np.ndarray]
+
+
+def read_csv(path: Path) -> tuple[Examples, str]:
+    """Returns the rows of a CSV file, and what was done beyond reading.
+
+    The first row is a header if any of its cells is no number, or if it is 0, 1, 2, ... as pandas writes it. The
+    delimiter is the one of comma, semicolon and tab that the first row has most of (in .tsv the tab). See
+    :func:`build_table` for labels and row names.
+
+    Raises:
+        DataError: The file cannot be read, has rows of several lengths, or holds what is no number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            delimiter = max(_DELIMITERS[path.suffix.lower()], key=first.count)
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(expected(f"a table of text in {path}", got=reason, fix="saving it as UTF-8 CSV")) from error
+    counting = [str(number) for number in range(len(rows[0]) if rows else 0)]
+    has_header = bool(rows) and (rows[0] == counting != ["0"] or not all(map(_is_number, rows[0])))
+    names = [name.strip() for name in rows[0]] if has_header else [f"column {number}" for number in counting]
+    body = rows[has_header:]
+    if not body:
+        raise DataError(expected(f"rows of numbers in {path}", got="none", fix="a file that is not empty"))
+    for number, row in enumerate(body, start=1 + has_header):
+        if len(row) != len(names):
+            got = f"{len(row)} in row {number}"
+            raise DataError(expected(f"{len(names)} cells in every row of {path}", got=got, fix="mending that row"))
+    return build_table(list(zip(names, zip(*body, strict=True), strict=True)), where=str(path))
+
+
+def read_parquet(path: Path) -> tuple[Examples, str]:
+    """Returns the rows of a Parquet file, and what was done beyond reading; see :func:`build_table`.
+
+    Raises:
+        DataError: pyarrow is not installed, the file is damaged, or it holds what is no number.
+    """
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        fix = 'pip install "lagvae[tables]"'
+        raise DataError(expected(f"pyarrow, to read {path}", got="no such package", fix=fix)) from error
+    try:
+        table = parquet.read_table(path)
+    except (OSError, ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(expected(f"a whole Parquet file {path}", got=reason, fix="saving it again")) from error
+    columns: list[Column] = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count:
+            raise DataError(_missing(name, column.is_null().to_pylist().index(True), str(path)))
+        values = np.asarray(column.to_pylist())
+        columns.append((name, values.astype(np.float64) if values.dtype.kind in "biuf" else list(map(str, values))))
+    return build_table(columns, where=str(path))
+
+
+def build_table(columns: Sequence[Column], *, where: str) -> tuple[Examples, str]:
+    """Returns columns as Examples [rows, columns] of float32, with labels where a column has a name for them.
+
+    A column called label, labels, target, class or y holds labels: whole numbers ≥ 0 are kept, words are numbered in
+    sorted order. A first column without a name that counts the rows is dropped. Every other cell has to be a number.
+
+    Raises:
+        DataError: A cell is missing or no number, or nothing but labels is left.
+    """
+    notes = []
+    if len(columns) > 1 and columns[0][0] in _INDEX_NAMES and _counts_rows(columns[0][1]):
+        columns, notes = columns[1:], ["a column of row numbers left out"]
+    labels: np.ndarray | None = None
+    kept = []
+    for name, cells in columns:
+        if name.lower() in LABELS and labels is None and len(columns) > 1:
+            labels, classes = _read_labels(cells)
+            notes.append(f"labels from '{name}', {classes} of them")
+        else:
+            kept.append(_read_numbers(name, cells, where))
+    if not kept:
+        raise DataError(expected(f"a column of numbers in {where}", got="labels alone", fix="a table with values"))
+    return build_examples(np.stack(kept, axis=1), labels, where=where), "; ".join(notes)
+
+
+def _read_labels(cells: Sequence[str] | np.ndarray) -> tuple[np.ndarray, int]:
+    """Returns labels, and how many different ones there are."""
+    texts = np.asarray([str(cell).strip() for cell in cells])
+    if all(map(_is_number, texts)):
+        numbers = texts.astype(np.float64)
+        if (numbers == np.floor(numbers)).all() and numbers.min() >= 0 and np.isfinite(numbers).all():
+            return numbers.astype(np.int64), len(np.unique(numbers))
+    names, codes = np.unique(texts, return_inverse=True)
+    return codes.astype(np.int64), len(names)
+
+
+def _read_numbers(name: str, cells: Sequence[str] | np.ndarray, where: str) -> np.ndarray:
+    """Returns a column of numbers."""
+    try:
+        found = np.asarray(cells).astype(np.float64)
+    except ValueError as error:
+        row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
+        if not str(cells[row]).strip():
+            raise DataError(_missing(name, row, where)) from error
+        got = f"'{str(cells[row])[:40]}' in row {row + 1} of column '{name}'"
+        fix = f"leaving the column out, numbering its words, or calling it 'label': one of {', '.join(LABELS)}"
+        raise DataError(expected(f"numbers in {where}", got=got, fix=fix)) from error
+    if not np.isfinite(found).all():
+        row = int(np.flatnonzero(~np.isfinite(found))[0])
+        raise DataError(_missing(name, row, where))
+    return found
+
+
+def _missing(name: str, row: int, where: str) -> str:
+    fix = "leaving such rows out, or filling them in, e.g. by the column's mean"
+    return expected(f"a number in every cell of {where}", got=f"none in row {row + 1} of column '{name}'", fix=fix)
+
+
+def _counts_rows(cells: Sequence[str] | np.ndarray) -> bool:
+    """Whether the cells are 0, 1, 2, ... or 1, 2, 3, ..."""
+    if not all(map(_is_number, cells)):
+        return False
+    steps = np.asarray(cells).astype(np.float64) - np.arange(len(cells))
+    return bool((steps == steps[0]).all()) and steps[0] in (0, 1)
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        return not math.isinf(float(str(cell)))
+    except ValueError:
+        return False

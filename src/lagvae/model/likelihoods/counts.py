@@ -1,0 +1,136 @@
+"""Counts: 0, 1, 2, ... without an upper end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lagvae.data.checks import check_counts
+from lagvae.data.examples import Examples
+from lagvae.data.moments import moments
+from lagvae.model.likelihoods.likelihood import BOUND, bounded, dimensions_of
+
+
+class Counts(nn.Module, ABC):
+    """Independent counts with rate μ = exp(log_rate + l), l the decoder's output within ± 12.
+
+    ``log_rate`` is the logarithm of the training data's mean, set by :meth:`adapt`: one per column of a table, one for
+    all pixels of an image; 0 until then. The encoder is shown log(1 + x).
+
+    Args:
+        event_shape: Shape of one example.
+    """
+
+    name: str
+    log_rate: Tensor
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dimensions = dimensions_of(event_shape)
+        self.register_buffer("log_rate", torch.zeros(self.dimensions))
+
+    def adapt(self, examples: Examples) -> None:
+        """Takes the usual rate from training examples; of a column that is always 0, one in as many again."""
+        mean, _ = moments(examples, per_column=self.dimensions > 1, scale_bytes=False)
+        self.log_rate.copy_(mean.clamp_min(0.5 / len(examples)).log().clamp(-BOUND, BOUND))
+
+    def prepare(self, raw: Tensor, generator: torch.Generator) -> Float[Tensor, "batch *event"]:
+        """Returns the counts; a byte is the count itself."""
+        return raw.to(generator.device, torch.float32)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Returns log(1 + x): what the encoder is shown."""
+        return torch.log1p(x)
+
+    @abstractmethod
+    def log_prob(
+        self, parameters: Float[Tensor, "*stack batch event"], x: Float[Tensor, "*stack batch event"]
+    ) -> Float[Tensor, "*stack batch"]:
+        """Returns log p(x|z), summed over the dimensions of x, in nats: a log-probability, at most 0."""
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """Returns E[x|z] = μ."""
+        return self._log_mean(parameters).exp()
+
+    @abstractmethod
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draws x ~ p(x|z)."""
+
+    def check(self, examples: Examples, *, name: str) -> None:
+        """Raises DataError for values that are no whole numbers ≥ 0."""
+        check_counts(examples, name=name)
+
+    def _log_mean(self, parameters: Tensor) -> Tensor:
+        return self.log_rate + bounded(parameters.float())
+
+
+class Poisson(Counts):
+    """Counts whose variance is their mean: log p(x|z) = Σ x log μ - μ - log x!."""
+
+    name = "poisson"
+
+    def log_prob(
+        self, parameters: Float[Tensor, "*stack batch event"], x: Float[Tensor, "*stack batch event"]
+    ) -> Float[Tensor, "*stack batch"]:
+        """Returns log p(x|z), summed over the dimensions of x, in nats: a log-probability, at most 0."""
+        log_mean = self._log_mean(parameters)
+        return (x * log_mean - log_mean.exp() - torch.lgamma(x + 1)).sum(-1)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draws x ~ p(x|z)."""
+        return torch.poisson(self.mean(parameters), generator=generator)
+
+
+class NegativeBinomial(Counts):
+    """Counts that spread more than a Poisson's: variance μ + μ²/r.
+
+        log p(x|z) = Σ log Γ(x + r) - log Γ(r) - log x! + r log(r/(r + μ)) + x log(μ/(r + μ))
+
+    log r is a weight like any other, shared by all examples and bounded to ± 12: one per column of a table, one for
+    all pixels of an image. r → ∞ is the Poisson.
+
+    Source: [Lopez2018], without its zero inflation.
+    """
+
+    name = "negative_binomial"
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
+        self.raw_log_dispersion = nn.Parameter(torch.zeros(self.dimensions))
+
+    @property
+    def log_dispersion(self) -> Tensor:
+        """Log r."""
+        return bounded(self.raw_log_dispersion)
+
+    def log_prob(
+        self, parameters: Float[Tensor, "*stack batch event"], x: Float[Tensor, "*stack batch event"]
+    ) -> Float[Tensor, "*stack batch"]:
+        """Returns log p(x|z), summed over the dimensions of x, in nats: a log-probability, at most 0."""
+        log_odds = self._log_mean(parameters) - self.log_dispersion  # log(μ/r)
+        r = self.log_dispersion.exp()
+        ways = _log_rising(r, x) - torch.lgamma(x + 1)
+        return (ways - r * F.softplus(log_odds) - x * F.softplus(-log_odds)).sum(-1)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draws x ~ p(x|z): a Poisson whose rate is drawn from a gamma distribution."""
+        mean = self.mean(parameters)
+        r = self.log_dispersion.exp().expand_as(mean)
+        return torch.poisson(torch._standard_gamma(r, generator=generator) * mean / r, generator=generator)
+
+
+def _log_rising(r: Tensor, x: Tensor) -> Tensor:
+    """Returns log Γ(x + r) - log Γ(r); for r ≥ 1000 by Stirling's series, since the difference would cancel."""
+    large = r.clamp_min(1e3)
+    total = large + x
+
+    def correction(value: Tensor) -> Tensor:
+        return 1 / (12 * value) - 1 / (360 * value**3)
+
+    series = (total - 0.5) * torch.log1p(x / large) + x * (large.log() - 1) + correction(total) - correction(large)
+    small = r.clamp_max(1e3)
+    return torch.where(r < 1e3, torch.lgamma(small + x) - torch.lgamma(small), series)

@@ -1,0 +1,68 @@
+"""A trained model in three plain files, to send, share or pickle: no optimiser, no log, no pickle inside.
+
+config.yaml         what was asked for, as in a run's folder
+model.safetensors   the weights
+evaluation.json     what came out, as in a run's folder
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from lagvae.data.registry import is_named
+from lagvae.errors import CheckpointError, expected
+from lagvae.model.vae import VAE
+from lagvae.storage.files import to_plain
+from lagvae.training.load import build_solution
+from lagvae.training.solution import Solution
+
+CONFIG, WEIGHTS, RESULT = "config.yaml", "model.safetensors", "evaluation.json"
+FILES = (CONFIG, WEIGHTS, RESULT)
+
+
+def pack(solution: Solution) -> dict[str, bytes]:
+    """Returns the content of the three files by name. The path of the data, which others do not have, stays behind.
+
+    Raises:
+        CheckpointError: The solution knows nothing of what was asked for.
+    """
+    if solution.config is None:
+        raise CheckpointError(expected("a solution of fit or load", got="one of a probe", fix="lv.fit"))
+    config = dict(solution.config)
+    config["data"] = config["data"] if is_named(config["data"]) else ""
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in solution.model.state_dict().items()}
+    return {
+        CONFIG: yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100).encode(),
+        WEIGHTS: save(weights),
+        RESULT: json.dumps(to_plain(solution.as_dict()), indent=2).encode(),
+    }
+
+
+def unpack(files: Mapping[str, bytes], *, model: VAE | None = None) -> Solution:
+    """Returns the solution that :func:`pack` was given, without its log and its data.
+
+    Args:
+        files: The content of the three files by name.
+        model: A model of one's own making, where it was given to ``fit``; its weights are replaced.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or the weights are of another model.
+    """
+    missing = [name for name in FILES if name not in files]
+    if missing:
+        raise CheckpointError(
+            expected(f"{', '.join(FILES)}", got=f"no {missing[0]}", fix="the folder of a saved model")
+        )
+    try:
+        config, weights = yaml.safe_load(files[CONFIG]), load(files[WEIGHTS])
+        content = json.loads(files[RESULT])
+        multipliers = list(content["multipliers"].values())
+        return build_solution(config, weights, multipliers, content, model=model, where="the saved model")
+    except (yaml.YAMLError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise CheckpointError(expected("the files of a saved model", got=reason, fix="saving it again")) from error

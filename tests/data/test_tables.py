@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lagvae as lv
+from lagvae.data.tables import build_table, read_csv, read_parquet
+from lagvae.model.likelihoods.names import choose_likelihood
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,2.5\n-3,4e2\n",
+        "a;b\n1;2.5\n-3;4e2\n",
+        "a\tb\r\n1\t2.5\r\n\r\n-3\t4e2",
+        "1,2.5\n-3,4e2\n",
+        "\ufeffa,b\n1, 2.5\n-3,400\n",
+        ",a,b\n0,1,2.5\n1,-3,400\n",
+        "Unnamed: 0,a,b\n1,1,2.5\n2,-3,400\n",
+        '"a, with a comma",b\n"1",2.5\n-3,400\n',
+        "0,1\n1,2.5\n-3,400\n",
+    ],
+)
+def test_headers_delimiters_and_row_numbers_are_understood(text: str, tmp_path: Path) -> None:
+    examples, _ = read_csv(write(tmp_path / "x.csv", text))
+    assert examples.values.tolist() == [[1.0, 2.5], [-3.0, 400.0]]
+    assert examples.labels is None
+
+
+def test_in_a_tsv_only_tabs_separate(tmp_path: Path) -> None:
+    assert read_csv(write(tmp_path / "x.tsv", "a,1\tb\n1\t2\n"))[0].values.tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [(["cat", "dog", "ant"], [1, 2, 0]), (["3", "0", "3"], [3, 0, 3]), (["0.5", "-1", "0.5"], [1, 0, 1])],
+)
+@pytest.mark.parametrize("name", ["label", "Target", "y"])
+def test_labels_are_carried_along(name: str, cells: list[str], labels: list[int], tmp_path: Path) -> None:
+    rows = "".join(f"{cell},{number}\n" for number, cell in enumerate(cells))
+    examples, note = read_csv(write(tmp_path / "x.csv", f"{name},a\n{rows}"))
+    assert examples.labels is not None
+    assert examples.labels.tolist() == labels
+    assert examples.values.tolist() == [[0.0], [1.0], [2.0]]
+    assert note == f"labels from '{name}', {len(set(cells))} of them"
+
+
+def test_a_table_opens_by_its_path_and_its_values_choose_the_likelihood(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).normal(size=(40, 3))
+    path = write(
+        tmp_path / "x.csv", "a,b,label,c\n" + "".join(f"{a},{b},{i % 2},{c}\n" for i, (a, b, c) in enumerate(table))
+    )
+    data = lv.open_data(path)
+    assert (len(data.train), len(data.test), data.train.event_shape) == (36, 4, (3,))
+    assert data.name == str(path)
+    assert data.note == "labels from 'label', 2 of them; no test part in the data: 1 example in 10 held out"
+    assert choose_likelihood(data.train).name == "optimal_gaussian"
+    assert data.test.labels is not None
+    assert data.test.labels.tolist() == [1, 1, 1, 1]
+    counts = write(tmp_path / "counts.csv", "g1,g2\n0,7\n12,3\n")
+    assert choose_likelihood(lv.open_data((counts, counts)).train).name == "negative_binomial"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected rows of numbers in .*got none"),
+        ("a,b\n", "expected rows of numbers in .*got none"),
+        ("a,b\n1,2\n3\n", "expected 2 cells in every row of .*, got 1 in row 3"),
+        ("a,b\n1,2\n3,red\n", "expected numbers in .*, got 'red' in row 2 of column 'b'; try leaving the column out"),
+        ("a,b\n1,2\n3,\n", "expected a number in every cell of .*, got none in row 2 of column 'b'; try leaving such"),
+        ("a,b\n1,2\n3,nan\n", "got none in row 2 of column 'b'"),
+        ("label,y\n", "expected rows"),
+        ("label\ncat\n", "expected numbers"),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(lv.DataError, match=message):
+        read_csv(write(tmp_path / "x.csv", text))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"a,b\n\xff\xfe,2\n")
+    with pytest.raises(lv.DataError, match=r"expected a table of text in .*; try saving it as UTF-8 CSV"):
+        read_csv(tmp_path / "x.csv")
+
+
+def test_parquet_holds_the_same(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra tables")
+    from pyarrow import parquet
+
+    columns: dict[str, Any] = {"a": [1, -3], "b": [2.5, 400.0], "on": [True, False], "label": ["dog", "cat"]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    examples, note = read_parquet(tmp_path / "x.parquet")
+    assert examples.values.tolist() == [[1.0, 2.5, 1.0], [-3.0, 400.0, 0.0]]
+    assert examples.labels is not None
+    assert examples.labels.tolist() == [1, 0]
+    assert note == "labels from 'label', 2 of them"
+    pair = lv.open_data((tmp_path / "x.parquet", tmp_path / "x.parquet"))
+    assert isinstance(pair.test.values, torch.Tensor)
+    assert pair.note == note
+    parquet.write_table(pyarrow.table({"a": [1, None]}), tmp_path / "x.parquet")
+    with pytest.raises(lv.DataError, match="got none in row 2 of column 'a'"):
+        read_parquet(tmp_path / "x.parquet")
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(lv.DataError, match="expected a whole Parquet file"):
+        read_parquet(tmp_path / "x.parquet")
+
+
+def test_without_pyarrow_the_way_to_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.split(".")[0] == "pyarrow":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(
+        lv.DataError, match=r'expected pyarrow, .* got no such package; try pip install "lagvae\[tables\]"'
+    ):
+        read_parquet(tmp_path / "x.parquet")
+
+
+def test_nothing_but_row_numbers_is_a_column_like_any_other() -> None:
+    assert build_table([("", ["0", "1"])], where="x")[0].values.tolist() == [[0.0], [1.0]]
+    assert build_table([("", ["0", "5"]), ("a", ["1", "1"])], where="x")[0].values.tolist() == [[0.0, 1.0], [5.0, 1.0]]

@@ -104,19 +104,19 @@ class FrontSettings:
     """Lowest weight of rate, with distortion's as 1."""
     beta_high: float = 10.0
     """Highest weight of rate."""
-    gamma_high: float = 1e5
+    gamma_high: float = 1e4
     """Highest weight of the divergence; the lowest is as good as none."""
     divergence: str = "mmd"
     """The divergence of q(z) from p(z) that is weighted beside the rate, in a problem's words; none for none."""
     group_size: int = 10
-    """Examples of a batch that share their weights, among which the divergence is measured."""
+    """Examples of a batch that share their weights; the divergence is measured among five groups with like weights."""
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_low < self.beta_high:
             got = f"{self.beta_low:g} and {self.beta_high:g}"
             raise SettingError(expected("0 < beta_low < beta_high", got=got, fix="0.1 and 10"))
         if self.gamma_high <= GAMMA_LOW:
-            raise SettingError(expected(f"gamma_high > {GAMMA_LOW:g}", got=f"{self.gamma_high:g}", fix="1e5"))
+            raise SettingError(expected(f"gamma_high > {GAMMA_LOW:g}", got=f"{self.gamma_high:g}", fix="1e4"))
         if self.group_size < 2:
             raise SettingError(expected("group_size ≥ 2", got=self.group_size, fix="10"))
 

@@ -16,18 +16,24 @@ def test_conditions_run_from_minus_one_to_one_over_the_logarithms() -> None:
 def test_every_stratum_of_beta_is_drawn_from_once() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
-        drawn = FAMILY.draw(25, generator)
+        drawn = FAMILY.draw(5, 5, generator).flatten(0, 1)
         strata = ((drawn[:, 0] + 1) / 2 * 25).floor()
         torch.testing.assert_close(strata, torch.arange(25.0))
-    assert not torch.equal(FAMILY.draw(25, generator), drawn)
+    assert not torch.equal(FAMILY.draw(5, 5, generator).flatten(0, 1), drawn)
 
 
 def test_a_share_of_the_groups_weighs_the_divergence() -> None:
-    drawn = torch.cat([FAMILY.draw(25, torch.Generator().manual_seed(seed)) for seed in range(400)])
+    drawn = torch.cat([FAMILY.draw(25, 1, torch.Generator().manual_seed(seed)).flatten(0, 1) for seed in range(400)])
     weighed = drawn[:, 1] > -1
     # 10,000 draws of probability 1/2: five standard errors are 0.025 (false alarm 6e-7).
     assert abs(float(weighed.float().mean()) - 0.5) < 0.025
     # Uniform on [-1, 1]: mean 0 ± 5 · 0.577 / √5000.
     assert abs(float(drawn[weighed, 1].mean())) < 0.042
-    none = Family(share=0.0).draw(25, torch.Generator().manual_seed(0))
-    assert (none[:, 1] == -1).all()
+    none = Family(share=0.0).draw(5, 5, torch.Generator().manual_seed(0))
+    assert (none[..., 1] == -1).all()
+
+
+def test_the_groups_of_a_block_share_their_divergences_weight() -> None:
+    drawn = FAMILY.draw(5, 5, torch.Generator().manual_seed(3))
+    assert (drawn[..., 1] == drawn[:, :1, 1]).all()
+    assert len(drawn[:, 0, 1].unique()) > 1

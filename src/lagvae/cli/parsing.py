@@ -11,12 +11,15 @@ from typing import Annotated, Any, Union
 import tyro
 
 from lagvae.cli.commands import DataCommand, Evaluate, Probe, Report, Sample, Train
+from lagvae.cli.front_commands import Front, Solve
 from lagvae.errors import CheckpointError, SettingError, expected, nearest
-from lagvae.settings import Settings, preset, setting_names
+from lagvae.settings import FrontSettings, Settings, preset, setting_names
 
-Command = Train | Probe | Evaluate | Sample | Report | DataCommand
+Command = Train | Front | Solve | Probe | Evaluate | Sample | Report | DataCommand
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
+    "front": Front,
+    "solve": Solve,
     "probe": Probe,
     "evaluate": Evaluate,
     "sample": Sample,
@@ -32,9 +35,13 @@ def parse(words: list[str]) -> Command:
         SettingError: The words are no command; the nearest one is named.
         SystemExit: Help was asked for and printed.
     """
-    train = tyro.conf.subcommand("train", default=Train(settings=_base_settings(words)))
-    others = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items() if name != "train"]
-    union: Any = Union[Annotated[Train, train], *others]
+    settings = _base_settings(words)
+    defaults: dict[str, Any] = {"train": Train(settings=settings), "front": Front(settings=settings)}
+    choices = [
+        Annotated[kind, tyro.conf.subcommand(name, **({"default": defaults[name]} if name in defaults else {}))]
+        for name, kind in COMMANDS.items()
+    ]
+    union: Any = Union.__getitem__(tuple(choices))  # made at run time: there is no X | Y of a list
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -53,7 +60,7 @@ def parse(words: list[str]) -> Command:
 
 def _base_settings(words: list[str]) -> Settings:
     """Returns what flags override: a run's own settings, a file's, or a preset's."""
-    if words[:1] != ["train"] or "--help" in words or "-h" in words:
+    if words[:1] not in (["train"], ["front"]) or "--help" in words or "-h" in words:
         return Settings()
     resumed, config, chosen = (_value_of(flag, words) for flag in ("--resume", "--config", "--preset"))
     if chosen and (resumed or config):
@@ -99,6 +106,7 @@ def _one_line(complaint: str, words: list[str]) -> str:
 
 def _flags(name: str) -> set[str]:
     names = [field.name for field in dataclasses.fields(COMMANDS[name])] if name in COMMANDS else []
+    names += [field.name for field in dataclasses.fields(FrontSettings) if "front" in names]
     names += [setting for setting, section in setting_names().items() if section in names or "settings" in names]
     return {f"--{name.replace('_', '-')}" for name in names} | {"--help", "--debug"}
 

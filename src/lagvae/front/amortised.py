@@ -7,22 +7,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lagvae.errors import DataError, ProblemError, SettingError, expected
-from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
-from lagvae.evaluation.questions import CONSTRAINT
+from lagvae.front.bounds import bounded_estimates, resolve_on
 from lagvae.front.family import Family
 from lagvae.front.front import Front
 from lagvae.front.modulation import Modulation
 from lagvae.front.solve import Optimum, solve_on
-from lagvae.front.surface import Surface, tabulated_as
+from lagvae.front.surface import Surface
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.storage.folder import RunFolder
-from lagvae.terms.algebra import Constraint
 from lagvae.training.diagnosis import Diagnosis, round_outward, summarize
 from lagvae.training.fit import fit
 from lagvae.training.save import save_solution
@@ -41,8 +38,7 @@ class AmortisedFront(Front):
         surface: What its members measure.
     """
 
-    method = "amortised"
-
+    method: str = "amortised"
     network: Modulation | None = None
     surface: Surface | None = None
 
@@ -103,13 +99,9 @@ class AmortisedFront(Front):
         surface = self._measured()
         if isinstance(problem, str):
             problem = Problem.parse(problem)
-        part = on or ("held_out" if "held_out" in surface.parts else "train")
-        if part not in surface.parts or part == "test":
-            raise DataError(
-                expected("train or held_out", got=f"'{part}'", fix="a front that was fitted with held_out=0.1")
-            )
+        part = self.judged(on)
         began = time.monotonic()
-        problem = self._resolve(problem, part)
+        problem = resolve_on(problem, [point.estimates[part] for point in self.points])
         optimum = solve_on(surface, problem, part=part)
         solution = self._solution(problem, optimum, part, seconds=time.monotonic() - began)
         if polish:
@@ -136,22 +128,11 @@ class AmortisedFront(Front):
             progress=progress,
         )
 
-    def _resolve(self, problem: Problem, part: str) -> Problem:
-        """Returns the problem with numbers for its bounds that are relative to best."""
-        best = {}
-        for name, constraint in problem.constraints.items():
-            if constraint.is_relative:
-                values = sum(
-                    weight * np.array([point.value(tabulated_as(term), part) for point in self.points])
-                    for term, weight in constraint.quantity.surrogate().items()
-                )
-                best[name] = float(np.max(values) if constraint.sense == ">=" else np.min(values))
-        return problem.resolve(best) if best else problem
-
     def _solution(self, problem: Problem, optimum: Optimum, part: str, *, seconds: float) -> Solution:
         surface, settings = self._measured(), self.settings
         gamma = 0.0 if optimum.gamma <= 1.001 * surface.gammas[0] else optimum.gamma
-        evaluation = Evaluation(problem, self._estimates(problem, optimum, first=part))
+        measured = {p: surface.estimates(p, beta=optimum.beta, gamma=optimum.gamma) for p in surface.parts}
+        evaluation = Evaluation(problem, {p: bounded_estimates(found, problem) for p, found in measured.items()})
         diagnosis = () if optimum.is_feasible else self._diagnose(problem, optimum)
         where = {"train": "training", "held_out": "held-out"}[part]
         message = f"every bound holds on the {where} data, at β = {optimum.beta:.3g}"
@@ -182,19 +163,6 @@ class AmortisedFront(Front):
             batch_size=settings.primal.batch_size,
             diagnosis=diagnosis,
         )
-
-    def _estimates(self, problem: Problem, optimum: Optimum, *, first: str) -> dict[str, dict[str, Estimate]]:
-        """Returns what is known of the optimum: what was tabulated, and every constrained quantity."""
-        surface = self._measured()
-        found = {}
-        for part in surface.parts:
-            measured = surface.estimates(part, beta=optimum.beta, gamma=optimum.gamma)
-            bounded = {
-                f"{CONSTRAINT}{name}": _combine(measured, constraint)
-                for name, constraint in problem.constraints.items()
-            }
-            found[part] = {**measured, **bounded}
-        return found
 
     def _diagnose(self, problem: Problem, optimum: Optimum) -> tuple[Diagnosis, ...]:
         found = []
@@ -234,22 +202,3 @@ class AmortisedFront(Front):
         if self.surface is None:
             raise ProblemError(expected("a front that was trained to its end", got=self.message, fix="resume=True"))
         return self.surface
-
-
-def _combine(measured: dict[str, Estimate], constraint: Constraint) -> Estimate:
-    """Returns the estimate of a sum; its error is the errors' sum, as if they all went the same way."""
-    parts = [(measured[tabulated_as(term)], weight) for term, weight in constraint.quantity.surrogate().items()]
-    if {tabulated_as(term) for term in constraint.quantity.surrogate()} == {"distortion", "rate"} and len(
-        {weight for _, weight in parts}
-    ) == 1:
-        (_, weight), *_ = parts
-        parts = [(measured["neg_elbo"], weight)]
-    first = parts[0][0]
-    return Estimate(
-        value=sum(weight * found.value for found, weight in parts),
-        standard_error=sum(abs(weight) * found.standard_error for found, weight in parts),
-        unit=first.unit,
-        bias=first.bias,
-        method=first.method,
-        examples=first.examples,
-    )

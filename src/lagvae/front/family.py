@@ -36,16 +36,18 @@ class Family:
         low, width = self._logarithms(conditions)
         return (low + width * (conditions + 1) / 2).exp()
 
-    def draw(self, groups: int, generator: torch.Generator) -> Float[Tensor, "groups 2"]:
-        """Draws conditions, one for each group of examples.
+    def draw(self, blocks: int, groups: int, generator: torch.Generator) -> Float[Tensor, "blocks groups 2"]:
+        """Draws conditions, one for each group of examples; the groups of a block are neighbours in β and share γ.
 
-        β is log-uniform and stratified: each of ``groups`` equal parts of its range is drawn from once. γ is
-        the lowest, but for ``share`` of the groups, where it is log-uniform.
+        β is log-uniform and stratified: each of ``blocks · groups`` equal parts of its range is drawn from once, in
+        order. γ is the lowest, but for ``share`` of the blocks, where it is log-uniform.
         """
-        uniform = torch.rand(3, groups, generator=generator, device=generator.device)
-        strata = torch.arange(groups, device=generator.device)
-        beta = (strata + uniform[0]) / groups
-        gamma = torch.where(uniform[1] < self.share, uniform[2], 0.0)
+        device = generator.device
+        within = torch.rand(blocks, groups, generator=generator, device=device)
+        strata = torch.arange(blocks * groups, device=device).reshape(blocks, groups)
+        beta = (strata + within) / (blocks * groups)
+        chosen, uniform = torch.rand(2, blocks, 1, generator=generator, device=device)
+        gamma = torch.where(chosen < self.share, uniform, 0.0).expand_as(beta)
         return 2 * torch.stack([beta, gamma], dim=-1) - 1
 
     def _logarithms(self, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,52 +1,54 @@
-"""fit_front(): one run, every weight."""
+"""fit_front(): many problems at once."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
-import numpy as np
-import torch
-
-from lagvae.data.dataset import Data, Source, open_data
-from lagvae.errors import CheckpointError, SettingError, expected
-from lagvae.evaluation.evaluate import evaluate_model
+from lagvae.data.dataset import Source, open_data
+from lagvae.errors import CheckpointError, SettingError, expected, nearest
 from lagvae.front.amortised import AmortisedFront
-from lagvae.front.family import Family
+from lagvae.front.dedicated import DedicatedFront
+from lagvae.front.fit_amortised import fit_amortised, read_amortised
+from lagvae.front.fit_dedicated import fit_dedicated, read_dedicated
 from lagvae.front.front import FILE
-from lagvae.front.modulation import Modulation
-from lagvae.front.point import FrontPoint
-from lagvae.front.session import FrontSession
-from lagvae.front.surface import Surface
-from lagvae.model.vae import VAE, mlp_vae
+from lagvae.front.ranges import expand_ranges
+from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
-from lagvae.settings import GAMMA_LOW, FrontSettings, Settings
+from lagvae.settings import FrontSettings, Settings
 from lagvae.settings import preset as read_preset
-from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.files import read_json
-from lagvae.storage.folder import RunFolder, make_config, settings_of
-from lagvae.terms.algebra import WeightedSum
-from lagvae.terms.mmd import MMD
-from lagvae.training.build import build_session
-from lagvae.training.hardware import keep_freed_memory, networks_in, pick_dtype
-from lagvae.training.loop import train
-from lagvae.training.optimization import build_optimizer
-from lagvae.training.progress import announce, staged_progress
-from lagvae.training.run_log import RunLog
-from lagvae.training.solution import Status
+from lagvae.storage.folder import RunFolder, settings_of
 
-BETAS, GAMMAS = 11, 4
-"""Members that are measured along log β and log γ. The surface is smooth: more change nothing that is printed."""
+METHODS = ("amortised", "dedicated", "path")
+
+
+@overload
+def fit_front(
+    data: Source, problems: tuple[()] = (), *, method: Literal["amortised"] = "amortised", **options: Any
+) -> AmortisedFront: ...
+@overload
+def fit_front(
+    data: Source,
+    problems: str | Problem | Sequence[str | Problem],
+    *,
+    method: Literal["dedicated", "path"],
+    **options: Any,
+) -> DedicatedFront: ...
+@overload
+def fit_front(
+    data: Source, problems: str | Problem | Sequence[str | Problem] = (), *, method: str, **options: Any
+) -> AmortisedFront | DedicatedFront: ...
 
 
 def fit_front(
     data: Source,
+    problems: str | Problem | Sequence[str | Problem] = (),
     *,
+    method: str = "amortised",
     model: VAE | None = None,
     optimizer: str | OptimizerFactory | None = None,
     out: str | Path | None = None,
@@ -58,92 +60,71 @@ def fit_front(
     data_folder: str | Path | None = None,
     progress: bool = True,
     **changes: Any,
-) -> AmortisedFront:
-    """Trains one network that holds the solutions for every weight of rate and divergence, and measures them.
+) -> AmortisedFront | DedicatedFront:
+    """Finds the solutions of many problems: with one network that holds them all, or with a run for each.
 
-        min over θ of E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · 1e-4) ]
+    ``amortised`` trains one modulated network for every weight of rate and divergence,
 
-    It takes little longer than one ordinary run. Problems are solved on it afterwards, by
-    :meth:`~lagvae.front.amortised.AmortisedFront.solve`, without training.
+        min over θ of E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · 1e-4) ],
+
+    in little more time than one ordinary run; problems are solved on it afterwards, by
+    :meth:`~lagvae.front.amortised.AmortisedFront.solve`, without training. ``dedicated`` trains a run for each problem,
+    one after another; ``path`` lets each go on from the one before it.
 
     Args:
         data: As for ``fit``.
-        model: Any VAE of linear and convolutional layers; built from the settings if none is given.
+        problems: For ``dedicated`` and ``path``: problems, or texts with ranges such as ``neg_elbo <= 86:95:1``.
+        method: One of the three.
+        model: Any VAE; built from the settings if none is given. For ``amortised``, of linear and convolutional layers.
         optimizer: As for ``fit``.
-        out: Folder for checkpoints, metrics and ``front.json``; nothing is written without one.
-        resume: Goes on with the run in ``out``, to the same bits as if it had never stopped.
-        overwrite: Replaces the run in ``out``.
-        front: What the front covers.
-        settings: Every other setting at once; a preset's if none are given. The dual rule's have no part in it, but
-            for ``held_out``: what is held out is measured, and problems are solved on it.
+        out: Folder for everything that is written; nothing is without one.
+        resume: Goes on with the front in ``out``, to the same bits as if it had never stopped.
+        overwrite: Replaces the front in ``out``.
+        front: What an amortised front covers.
+        settings: Every other setting at once; a preset's if none are given. Of the dual rule's, ``held_out`` counts
+            for an amortised front too: what is held out is measured, and problems are solved on it.
         preset: As for ``fit``.
         data_folder: Where named data sets live.
         progress: Whether to show a live table.
         **changes: Single settings by name, of both kinds: ``epochs=60``, ``beta_high=20``, ...
 
+    Returns:
+        The front. Runs that end infeasible or fail are points of it, marked as such.
+
     Raises:
+        ProblemError: A text is no problem, there are none for ``dedicated``, or some for ``amortised``.
         DataError: The data are missing, damaged or outside what the likelihood scores.
         ShapeError: The networks do not fit the data, or have nothing to modulate.
         SettingError: A setting is unknown or out of range.
-        CheckpointError: ``out`` holds another run, or cannot be written.
+        CheckpointError: ``out`` holds something else, or cannot be written.
     """
-    own = {field.name for field in dataclasses.fields(FrontSettings)}
-    front = dataclasses.replace(front or FrontSettings(), **{k: v for k, v in changes.items() if k in own})
-    changes = {name: value for name, value in changes.items() if name not in own}
-    if isinstance(optimizer, str):
-        changes["optimizer"] = optimizer
-    settings = (settings or read_preset(preset)).replace(**changes)
+    if method not in METHODS:
+        raise SettingError(expected("a method", got=f"'{method}'", fix=nearest(str(method), METHODS)))
+    front, settings = _settings(front, settings or read_preset(preset), changes, optimizer)
+    texts = [problems] if isinstance(problems, str | Problem) else list(problems)
+    asked = [one for text in texts for one in expand_ranges(str(text))]
+    if (method == "amortised") == bool(asked):
+        wanted, got = ("no problem for an amortised front", str(asked[0])) if asked else ("problems", "none")
+        raise SettingError(expected(wanted, got=got, fix="method='dedicated', or front.solve(problem) afterwards"))
     if resume and out is None:
         raise SettingError(expected("the folder of the front to resume", got="none", fix="out='fronts/first'"))
     folder = None if out is None else RunFolder(out)
     if folder is not None and not resume:
         folder.check_free(overwrite=overwrite)
     opened = open_data(data, folder=data_folder, progress=progress)
-    opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
-    factory = optimizer if callable(optimizer) else None
-    session = _build_session(opened, front, settings, model, factory)
-    log = RunLog(folder, measured_shape=session.measured_shape)
-    custom = [name for name, given in {"model": model, "optimizer": factory}.items() if given is not None]
-    if folder is not None:
-        config = make_config(
-            session.lagrangian.problem,
-            opened.name,
-            opened.fingerprint(),
-            settings,
-            event_shape=opened.train.event_shape,
-            custom=custom,
-            front=asdict(front),
-        )
-        if resume:
-            folder.check_continues(config)
-            log.resume(session)
-        else:
-            folder.create(config)
-            (folder.path / FILE).unlink(missing_ok=True)
-            log.save(session, 0.0, log.unlogged)
-    announce(opened, session.device, session.dtype, show=progress)
-    keep_freed_memory()
-    status, message = train(session, log, settings, progress=progress)
-    if status is Status.DIVERGED:
-        log.restore_weights(session)
-    made = AmortisedFront(
-        points=(),
-        status=status or Status.FEASIBLE,
-        message=message or "trained; solve problems on it",
-        settings=settings,
-        data_name=opened.name,
-        seconds=log.history[-1]["seconds"] if log.history else 0.0,
-        steps=session.step,
-        folder=None if folder is None else folder.path,
-        data=opened,
-        network=session.model.eval(),
-    )
-    if status is None:
-        made.points = _measure(session, opened, settings, show=progress)
-        made.surface = surface_of(made.points, session.family)
-    if made.folder is not None and status is not Status.STOPPED:
-        made.write()
-    return made
+    make_optimizer = optimizer if callable(optimizer) else None
+    common: dict[str, Any] = {
+        "settings": settings,
+        "model": model,
+        "optimizer": make_optimizer,
+        "folder": folder,
+        "resume": resume,
+        "progress": progress,
+    }
+    if method == "amortised":
+        opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+        return fit_amortised(opened, front=front, **common)
+    return fit_dedicated(asked, opened, method=method, **common)
 
 
 def load_front(
@@ -152,13 +133,13 @@ def load_front(
     model: VAE | None = None,
     data: Source | None = None,
     data_folder: str | Path | None = None,
-) -> AmortisedFront:
+) -> AmortisedFront | DedicatedFront:
     """Returns the front that a folder holds.
 
     Args:
         folder: Where ``fit_front`` wrote it.
         model: The user's own model, where it was trained with one; its weights are replaced.
-        data: To polish on, where they were arrays in memory; named data are opened when first needed.
+        data: What it was trained on, where they were arrays in memory; named data are opened again.
         data_folder: Where named data sets live.
 
     Raises:
@@ -172,141 +153,22 @@ def load_front(
     if not (run.path / FILE).exists():
         fix = f"lagvae front --resume {folder}"
         raise CheckpointError(expected(f"a finished front at {folder}", got=f"no {FILE}", fix=fix))
-    settings, content = settings_of(config), read_json(run.path / FILE)
-    tensors, _ = load_checkpoint(run.checkpoints)
-    if model is None:
-        if "model" in config.get("custom", []):
-            raise CheckpointError(
-                expected(
-                    f"the model that {folder} was trained with", got="none", fix="lv.load_front(folder, model=my_vae)"
-                )
-            )
-        model = mlp_vae(config["event_shape"], generator=torch.Generator(), **asdict(settings.network))
-    network = Modulation(model, generator=torch.Generator())
-    network.load_state_dict(
-        {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    )
-    points = tuple(map(FrontPoint.from_dict, content["points"]))
-    opened = None
+    content, settings, opened = read_json(run.path / FILE), settings_of(config), None
     if data is not None or config["data"]:
         opened = open_data(config["data"] if data is None else data, folder=data_folder, progress=False)
         opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
-    return AmortisedFront(
-        points=points,
-        status=Status(content["status"]),
-        message=content["message"],
-        settings=settings,
-        data_name=content["data"],
-        seconds=content["seconds"],
-        steps=content["steps"],
-        folder=run.path,
-        data=opened,
-        network=network.eval(),
-        surface=surface_of(points, family_of(FrontSettings(**config["front"]))) if points else None,
-    )
+    if content["method"] == "amortised":
+        return read_amortised(run, content, model=model, data=opened)
+    return read_dedicated(run, content, data=opened)
 
 
-def family_of(front: FrontSettings) -> Family:
-    """Returns the weights that settings describe."""
-    has_divergence = front.divergence != "none"
-    return Family(
-        beta=(front.beta_low, front.beta_high),
-        gamma=(GAMMA_LOW, front.gamma_high),
-        share=0.5 if has_divergence else 0.0,
-    )
-
-
-def surface_of(points: Sequence[FrontPoint], family: Family) -> Surface:
-    """Returns the surface through measured members, which stand β by β, γ by γ within."""
-    betas = tuple(dict.fromkeys(float(point.beta or 0) for point in points))
-    gammas = tuple(dict.fromkeys(max(float(point.gamma or 0), family.gamma[0]) for point in points))
-    return Surface(family, betas, gammas, tuple(point.estimates for point in points))
-
-
-def _problem(front: FrontSettings) -> Problem:
-    """Returns the family's problem: min distortion + rate + divergence."""
-    if front.divergence == "none":
-        return Problem.parse("min distortion + rate")
-    problem = Problem.parse(f"min distortion + rate + {front.divergence}")
-    kinds = [term for term, _ in problem.objective.quantity.items[2:]]
-    if len(kinds) != 1 or not isinstance(kinds[0], MMD):
-        raise SettingError(
-            expected("one mmd as divergence", got=f"'{front.divergence}'", fix="mmd(kernel=imq), or none")
-        )
-    return problem
-
-
-def _build_session(
-    data: Data, front: FrontSettings, settings: Settings, model: VAE | None, optimizer: OptimizerFactory | None
-) -> FrontSession:
-    problem = _problem(front)
-    # Whole groups only: what is left of a batch would be a group of its own size.
-    size = min(settings.primal.batch_size, len(data.train))
-    group_size = min(front.group_size, size)
-    settings = settings.replace(batch_size=size // group_size * group_size)
-    trained = _unbiased(problem)
-    base = build_session(trained, data, settings, model=model)
-    network = Modulation(base.model, generator=base.batches.streams.initial_weights).to(base.device).train()
-    return FrontSession(
-        model=network,
-        lagrangian=base.lagrangian,
-        rule=base.rule,
-        optimizer=build_optimizer(network.parameters(), settings.primal, optimizer),
-        batches=base.batches,
-        held_out=None,
-        settings=settings.primal,
-        dtype=base.dtype,
-        family=family_of(front),
-        group_size=group_size,
-    )
-
-
-def _unbiased(problem: Problem) -> Problem:
-    """Returns the problem with its divergence as it is trained on: exact in the prior, unbiased in the codes.
-
-    A V-statistic of ten codes would be all diagonal.
-    """
-    quantity = WeightedSum.of(
-        (term(estimator="unbiased", prior="closed_form") if isinstance(term, MMD) else term, weight)
-        for term, weight in problem.objective.quantity.items
-    )
-    return Problem(dataclasses.replace(problem.objective, quantity=quantity))
-
-
-def _measure(session: FrontSession, data: Data, settings: Settings, *, show: bool) -> tuple[FrontPoint, ...]:
-    """Measures members on a grid over the family, all on the same examples with the same random numbers."""
-    family, network = session.family, session.model
-    betas = np.geomspace(*family.beta, BETAS)
-    gammas = np.geomspace(*family.gamma, GAMMAS) if family.share else np.array(family.gamma[:1])
-    problem = Problem(session.lagrangian.problem.objective)
-    dtype = pick_dtype(settings.execution.precision, session.device)
-    points = []
-    with staged_progress(show=show) as stage:
-        advance = stage("measuring the front", len(betas) * len(gammas) * sum(map(len, data.parts.values())))
-        for beta in betas.tolist():
-            for gamma in gammas.tolist():
-                began = time.monotonic()
-                member = network.fold(family.conditions(torch.tensor([beta, gamma], device=session.device)))
-                with networks_in(dtype, session.device):
-                    evaluation = evaluate_model(
-                        member,
-                        problem,
-                        data,
-                        batch_size=settings.primal.batch_size,
-                        seed=settings.execution.seed,
-                        advance=advance,
-                    )
-                has_gamma = gamma > family.gamma[0]
-                text = f"min distortion + {beta:.4g}*rate" + (f" + {gamma:.4g}*mmd" if has_gamma else "")
-                points.append(
-                    FrontPoint(
-                        problem=text,
-                        status=str(Status.FEASIBLE),
-                        message="a member of one network",
-                        beta=beta,
-                        gamma=gamma if has_gamma else 0.0,
-                        estimates=evaluation.estimates,
-                        seconds=time.monotonic() - began,
-                    )
-                )
-    return tuple(points)
+def _settings(
+    front: FrontSettings | None, settings: Settings, changes: dict[str, Any], optimizer: str | OptimizerFactory | None
+) -> tuple[FrontSettings, Settings]:
+    """Returns both kinds of settings with their changes."""
+    own = {field.name for field in dataclasses.fields(FrontSettings)}
+    front = dataclasses.replace(front or FrontSettings(), **{k: v for k, v in changes.items() if k in own})
+    others = {name: value for name, value in changes.items() if name not in own}
+    if isinstance(optimizer, str):
+        others["optimizer"] = optimizer
+    return front, settings.replace(**others)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from lagvae.data.dataset import Data
+from lagvae.errors import DataError, expected
 from lagvae.front.pareto import hypervolume, non_dominated
 from lagvae.front.point import FrontPoint
 from lagvae.problem.problem import Problem
@@ -41,9 +42,8 @@ class Front(ABC):
         steps: Taken, likewise.
         folder: Where it was written, if it was.
         data: What it was trained on, where it is at hand.
+        method: How points were found: ``amortised``, ``dedicated`` or ``path``.
     """
-
-    method: ClassVar[str]
 
     points: tuple[FrontPoint, ...]
     status: Status
@@ -54,6 +54,7 @@ class Front(ABC):
     steps: int
     folder: Path | None = None
     data: Data | None = field(default=None, repr=False)
+    method: str = ""
 
     @abstractmethod
     def solve(self, problem: Problem | str) -> Solution:
@@ -64,6 +65,18 @@ class Front(ABC):
         """The parts of the data that points were measured on."""
         return next((tuple(point.estimates) for point in self.points if point.estimates), ())
 
+    def judged(self, on: str | None = None) -> str:
+        """Returns the part that bounds are to hold on: the one that is named, else held_out, or train.
+
+        Raises:
+            DataError: There is no such part, or it is the test part: what is chosen by it is no test any more.
+        """
+        part = on or ("held_out" if "held_out" in self.parts else "train")
+        if part == "test" or (self.parts and part not in self.parts):
+            fix = "a front that was fitted with held_out=0.1"
+            raise DataError(expected("train or held_out", got=f"'{part}'", fix=fix))
+        return part
+
     def values(self, part: str = "train", names: tuple[str, ...] = COORDINATES) -> Float[np.ndarray, "points names"]:
         """Returns every point's estimates; NaN where a point has none."""
         rows = [[point.value(name, part) for name in names] for point in self.points]
@@ -73,7 +86,9 @@ class Front(ABC):
         """Returns which points no other one beats in distortion and rate; unmeasured points count as beaten."""
         values = self.values(part)
         measured = np.isfinite(values).all(-1)
-        return measured & non_dominated(np.where(measured[:, None], values, np.inf))
+        found = measured.copy()
+        found[measured] = non_dominated(values[measured])
+        return found
 
     def hypervolume(self, reference: tuple[float, float], part: str = "train") -> float:
         """Returns the area, in nats², that the points dominate in (distortion, rate) up to a reference point."""

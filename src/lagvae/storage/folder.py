@@ -75,6 +75,10 @@ class RunFolder:
             raise cannot_write(self.path, error) from error
         write_whole(self.config_file, _config_text(config).encode())
 
+    def clear_points(self, name: str) -> None:
+        """Removes the runs of an earlier front."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
+
     def read_config(self) -> Config:
         """Reads ``config.yaml``.
 

@@ -1,0 +1,72 @@
+"""The table of a front."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+
+from lagvae.cli.tables import format_label
+from lagvae.front.front import Front
+from lagvae.front.plan import format_duration
+from lagvae.training.progress import format_value
+
+_COLOURS = {"feasible": "green", "infeasible": "red", "failed": "red", "diverged": "red", "stopped": "yellow"}
+SHOWN = ("neg_elbo", "rate", "distortion", "mmd_unbiased")
+
+
+def print_front(front: Front) -> None:
+    """Prints a front's points, and what to do next."""
+    console = Console(highlight=False)
+    console.print(f"\n[bold]{front.method} front[/], {len(front.points)} points: {front.message}", soft_wrap=True)
+    console.print(f"{front.steps:,} steps in {format_duration(front.seconds)}\n")
+    if front.points:
+        console.print(front_table(front))
+    if front.folder is None:
+        return
+    console.print(f"\nfront    {front.folder}", soft_wrap=True)
+    if front.status == "stopped":
+        console.print(f"next     lagvae front --resume {front.folder}", soft_wrap=True)
+    elif front.points:
+        bound = _bound(front)
+        console.print(f'next     lagvae solve {front.folder} "max mi s.t. neg_elbo <= {bound}"', soft_wrap=True)
+
+
+def front_table(front: Front) -> Table:
+    """Returns a row for each point: its weights, its state, and what it measures on the training data and on test."""
+    parts = [part for part in ("held_out", "train", "test") if part in front.parts][-2:]
+    table = Table(header_style="bold", caption="nats per example; mmd: MMD²; * no other point beats it", expand=False)
+    is_one_network = front.method == "amortised"
+    if is_one_network:
+        table.add_column("β", justify="right")
+        table.add_column("γ", justify="right")
+    else:
+        table.add_column("problem")
+        table.add_column("state")
+    for part in parts:
+        for name in SHOWN if is_one_network else SHOWN[:2]:
+            table.add_column(
+                f"{format_label(name).replace('mmd, unbiased', 'mmd')}, {format_label(part)}", justify="right"
+            )
+    table.add_column("")
+    best = front.non_dominated(parts[0]) if parts else [False] * len(front.points)
+    for point, is_best in zip(front.points, best, strict=True):
+        if is_one_network and point.gamma:
+            continue  # a rectangle of members is for front.json
+        if is_one_network:
+            cells = [f"{point.beta:.3g}"]
+        else:
+            state = f"[{_COLOURS.get(point.status, 'dim')}]{point.status}[/]"
+            cells = [point.problem.replace("mutual_information", "mi"), state]
+        values = [point.value(name, part) for part in parts for name in (SHOWN if is_one_network else SHOWN[:2])]
+        marked = ["" if math.isnan(value) else format_value(value) for value in values]
+        table.add_row(*cells, *marked, "*" if is_best else "")
+    return table
+
+
+def _bound(front: Front) -> str:
+    """Returns a bound on neg_elbo that the front keeps: four nats above its best."""
+    part = front.judged()
+    values = [value for point in front.points if not math.isnan(value := point.value("neg_elbo", part))]
+    return f"{math.ceil(min(values) + 4)}" if values else "86"

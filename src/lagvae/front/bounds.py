@@ -1,0 +1,72 @@
+"""What a problem makes of measured points: its constrained quantities, its objective, and what best is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lagvae.errors import ProblemError, expected
+from lagvae.evaluation.estimate import Estimate
+from lagvae.evaluation.questions import CONSTRAINT
+from lagvae.front.surface import tabulated_as
+from lagvae.problem.problem import Problem
+from lagvae.terms.elbo import neg_elbo
+from lagvae.terms.term import Term
+
+Measured = Mapping[str, Estimate]
+"""Name → estimate, of one part."""
+
+
+def bounded_estimates(measured: Measured, problem: Problem) -> dict[str, Estimate]:
+    """Returns the estimates with one more for every constraint of the problem.
+
+    Raises:
+        ProblemError: A constraint is over a term that was not measured.
+    """
+    found = {n: e for n, e in measured.items() if not n.startswith(CONSTRAINT)}
+    for name, constraint in problem.constraints.items():
+        found[f"{CONSTRAINT}{name}"] = _sum(measured, constraint.quantity.surrogate())
+    return found
+
+
+def objective_value(measured: Measured, problem: Problem) -> float:
+    """Returns the value of what the problem minimises.
+
+    Raises:
+        ProblemError: It is over a term that was not measured.
+    """
+    weights = problem.objective.surrogate()
+    return _sum(measured, weights).value if weights else 0.0
+
+
+def resolve_on(problem: Problem, points: Sequence[Measured]) -> Problem:
+    """Returns the problem with numbers for its bounds that are relative to best: what the points reach.
+
+    Raises:
+        ProblemError: A bound is over a term that was not measured, or the bounds turn out contradictory.
+    """
+    best = {}
+    for name, constraint in problem.constraints.items():
+        if constraint.is_relative:
+            values = [_sum(point, constraint.quantity.surrogate()).value for point in points]
+            best[name] = max(values) if constraint.sense == ">=" else min(values)
+    return problem.resolve(best) if best else problem
+
+
+def _sum(measured: Measured, weights: Mapping[Term, float]) -> Estimate:
+    """Returns the estimate of a weighted sum; unless it was measured itself, its error is as if all went one way."""
+    parts = {tabulated_as(term): weight for term, weight in weights.items()}
+    if set(parts) == set(map(tabulated_as, neg_elbo.surrogate(1.0))) and len(set(parts.values())) == 1:
+        parts = {neg_elbo.name: next(iter(parts.values()))}
+    for name in parts:
+        if name not in measured:
+            known = ", ".join(n for n in measured if not n.startswith(CONSTRAINT))
+            raise ProblemError(expected(f"a problem over {known}", got=name, fix="lv.fit, in a run of its own"))
+    first = measured[next(iter(parts))]
+    return Estimate(
+        value=sum(weight * measured[name].value for name, weight in parts.items()),
+        standard_error=sum(abs(weight) * measured[name].standard_error for name, weight in parts.items()),
+        unit=first.unit,
+        bias=first.bias,
+        method=first.method,
+        examples=first.examples,
+    )

@@ -1,0 +1,243 @@
+"""Trains one network for every weight, and measures it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from lagvae.data.dataset import Data
+from lagvae.errors import CheckpointError, SettingError, expected
+from lagvae.evaluation.evaluate import evaluate_model
+from lagvae.front.amortised import AmortisedFront
+from lagvae.front.family import Family
+from lagvae.front.front import FILE
+from lagvae.front.modulation import Modulation
+from lagvae.front.point import FrontPoint
+from lagvae.front.session import FrontSession
+from lagvae.front.surface import Surface
+from lagvae.model.vae import VAE, mlp_vae
+from lagvae.optimizers import OptimizerFactory
+from lagvae.problem.problem import Problem
+from lagvae.settings import GAMMA_LOW, FrontSettings, Settings
+from lagvae.storage.checkpoint import load_checkpoint
+from lagvae.storage.folder import RunFolder, make_config, settings_of
+from lagvae.terms.algebra import WeightedSum
+from lagvae.terms.mmd import MMD
+from lagvae.training.build import build_session
+from lagvae.training.hardware import keep_freed_memory, networks_in, pick_dtype
+from lagvae.training.loop import train
+from lagvae.training.optimization import build_optimizer
+from lagvae.training.progress import announce, staged_progress
+from lagvae.training.run_log import RunLog
+from lagvae.training.solution import Status
+
+BETAS, GAMMAS = 11, 4
+"""Members that are measured along log β and log γ. The surface is smooth: more change nothing that is printed."""
+
+GROUPS_PER_BLOCK = 5
+"""Groups with neighbouring β that share γ."""
+
+
+def fit_amortised(
+    opened: Data,
+    *,
+    front: FrontSettings,
+    settings: Settings,
+    model: VAE | None,
+    optimizer: OptimizerFactory | None,
+    folder: RunFolder | None,
+    resume: bool,
+    progress: bool,
+) -> AmortisedFront:
+    """Trains, or goes on training, the network that :func:`~lagvae.front.fit_front.fit_front` describes."""
+    session = _build_session(opened, front, settings, model, optimizer)
+    log = RunLog(folder, measured_shape=session.measured_shape)
+    custom = [name for name, given in {"model": model, "optimizer": optimizer}.items() if given is not None]
+    if folder is not None:
+        config = make_config(
+            session.lagrangian.problem,
+            opened.name,
+            opened.fingerprint(),
+            settings,
+            event_shape=opened.train.event_shape,
+            custom=custom,
+            front=asdict(front),
+        )
+        if resume:
+            folder.check_continues(config)
+            log.resume(session)
+        else:
+            folder.create(config)
+            (folder.path / FILE).unlink(missing_ok=True)
+            log.save(session, 0.0, log.unlogged)
+    announce(opened, session.device, session.dtype, show=progress)
+    keep_freed_memory()
+    status, message = train(session, log, settings, progress=progress)
+    if status is Status.DIVERGED:
+        log.restore_weights(session)
+    made = AmortisedFront(
+        points=(),
+        status=status or Status.FEASIBLE,
+        message=message or "trained; solve problems on it",
+        settings=settings,
+        data_name=opened.name,
+        seconds=log.history[-1]["seconds"] if log.history else 0.0,
+        steps=session.step,
+        folder=None if folder is None else folder.path,
+        data=opened,
+        network=session.model.eval(),
+    )
+    if status is None:
+        made.points = _measure(session, opened, settings, show=progress)
+        made.surface = surface_of(made.points, session.family)
+    if made.folder is not None and status is not Status.STOPPED:
+        made.write()
+    return made
+
+
+def read_amortised(
+    folder: RunFolder, content: dict[str, Any], *, model: VAE | None, data: Data | None
+) -> AmortisedFront:
+    """Returns the front that a folder holds: the network of its newest checkpoint, and what was measured of it."""
+    config = folder.read_config()
+    settings = settings_of(config)
+    tensors, _ = load_checkpoint(folder.checkpoints)
+    if model is None:
+        if "model" in config.get("custom", []):
+            fix = "lv.load_front(folder, model=my_vae)"
+            got = "none"
+            raise CheckpointError(expected(f"the model that {folder.path} was trained with", got=got, fix=fix))
+        model = mlp_vae(config["event_shape"], generator=torch.Generator(), **asdict(settings.network))
+    network = Modulation(model, generator=torch.Generator())
+    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    network.load_state_dict(weights)
+    points = tuple(map(FrontPoint.from_dict, content["points"]))
+    return AmortisedFront(
+        points=points,
+        status=Status(content["status"]),
+        message=content["message"],
+        settings=settings,
+        data_name=content["data"],
+        seconds=content["seconds"],
+        steps=content["steps"],
+        folder=folder.path,
+        data=data,
+        network=network.eval(),
+        surface=surface_of(points, family_of(FrontSettings(**config["front"]))) if points else None,
+    )
+
+
+def family_of(front: FrontSettings) -> Family:
+    """Returns the weights that settings describe."""
+    has_divergence = front.divergence != "none"
+    return Family(
+        beta=(front.beta_low, front.beta_high),
+        gamma=(GAMMA_LOW, front.gamma_high),
+        share=0.5 if has_divergence else 0.0,
+    )
+
+
+def surface_of(points: Sequence[FrontPoint], family: Family) -> Surface:
+    """Returns the surface through measured members, which stand β by β, γ by γ within."""
+    betas = tuple(dict.fromkeys(float(point.beta or 0) for point in points))
+    gammas = tuple(dict.fromkeys(max(float(point.gamma or 0), family.gamma[0]) for point in points))
+    return Surface(family, betas, gammas, tuple(point.estimates for point in points))
+
+
+def _problem(front: FrontSettings) -> Problem:
+    """Returns the family's problem: min distortion + rate + divergence."""
+    if front.divergence == "none":
+        return Problem.parse("min distortion + rate")
+    problem = Problem.parse(f"min distortion + rate + {front.divergence}")
+    kinds = [term for term, _ in problem.objective.quantity.items[2:]]
+    if len(kinds) != 1 or not isinstance(kinds[0], MMD):
+        raise SettingError(
+            expected("one mmd as divergence", got=f"'{front.divergence}'", fix="mmd(kernel=imq), or none")
+        )
+    return problem
+
+
+def _build_session(
+    data: Data, front: FrontSettings, settings: Settings, model: VAE | None, optimizer: OptimizerFactory | None
+) -> FrontSession:
+    problem = _problem(front)
+    # Whole blocks only: what is left of a batch would be one of its own size.
+    size = min(settings.primal.batch_size, len(data.train))
+    group_size = min(front.group_size, size)
+    groups = size // group_size
+    blocks = max(1, groups // GROUPS_PER_BLOCK)
+    groups = groups // blocks * blocks
+    settings = settings.replace(batch_size=groups * group_size)
+    trained = _unbiased(problem)
+    base = build_session(trained, data, settings, model=model)
+    network = Modulation(base.model, generator=base.batches.streams.initial_weights).to(base.device).train()
+    return FrontSession(
+        model=network,
+        lagrangian=base.lagrangian,
+        rule=base.rule,
+        optimizer=build_optimizer(network.parameters(), settings.primal, optimizer),
+        batches=base.batches,
+        held_out=None,
+        settings=settings.primal,
+        dtype=base.dtype,
+        family=family_of(front),
+        groups=groups,
+        blocks=blocks,
+    )
+
+
+def _unbiased(problem: Problem) -> Problem:
+    """Returns the problem with its divergence as it is trained on: exact in the prior, unbiased in the codes.
+
+    A V-statistic of ten codes would be all diagonal.
+    """
+    quantity = WeightedSum.of(
+        (term(estimator="unbiased", prior="closed_form") if isinstance(term, MMD) else term, weight)
+        for term, weight in problem.objective.quantity.items
+    )
+    return Problem(dataclasses.replace(problem.objective, quantity=quantity))
+
+
+def _measure(session: FrontSession, data: Data, settings: Settings, *, show: bool) -> tuple[FrontPoint, ...]:
+    """Measures members on a grid over the family, all on the same examples with the same random numbers."""
+    family, network = session.family, session.model
+    betas = np.geomspace(*family.beta, BETAS)
+    gammas = np.geomspace(*family.gamma, GAMMAS) if family.share else np.array(family.gamma[:1])
+    problem = Problem(session.lagrangian.problem.objective)
+    dtype = pick_dtype(settings.execution.precision, session.device)
+    points = []
+    with staged_progress(show=show) as stage:
+        advance = stage("measuring the front", len(betas) * len(gammas) * sum(map(len, data.parts.values())))
+        for beta in betas.tolist():
+            for gamma in gammas.tolist():
+                began = time.monotonic()
+                member = network.fold(family.conditions(torch.tensor([beta, gamma], device=session.device)))
+                with networks_in(dtype, session.device):
+                    evaluation = evaluate_model(
+                        member,
+                        problem,
+                        data,
+                        batch_size=settings.primal.batch_size,
+                        seed=settings.execution.seed,
+                        advance=advance,
+                    )
+                has_gamma = gamma > family.gamma[0]
+                text = f"min distortion + {beta:.4g}*rate" + (f" + {gamma:.4g}*mmd" if has_gamma else "")
+                points.append(
+                    FrontPoint(
+                        problem=text,
+                        status=str(Status.FEASIBLE),
+                        message="a member of one network",
+                        beta=beta,
+                        gamma=gamma if has_gamma else 0.0,
+                        estimates=evaluation.estimates,
+                        seconds=time.monotonic() - began,
+                    )
+                )
+    return tuple(points)

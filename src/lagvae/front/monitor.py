@@ -1,0 +1,108 @@
+"""Progress for all points of a front at once."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from lagvae.front.plan import Plan, format_duration
+from lagvae.front.point import FrontPoint
+from lagvae.training.progress import format_value
+
+if TYPE_CHECKING:
+    from lagvae.front.dedicated import DedicatedFront
+
+MOST_ROWS = 30
+"""Points that a live table shows: those around the one that is being trained."""
+
+
+class Monitor:
+    """A live table with a row for each point on a terminal; elsewhere a line for each point that ends.
+
+    Args:
+        front: Whose points to show.
+        show: Whether to show anything.
+    """
+
+    def __init__(self, front: DedicatedFront, *, show: bool) -> None:
+        self.front, self.show = front, show
+        self.console = Console(stderr=True, highlight=False)
+        self.current: int | None = None
+        self.done = 0
+        self.began = self.began_point = time.monotonic()
+        self.expected, self.left = 0.0, 0
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.show and self.console.is_terminal:
+            self._live = Live(console=self.console, refresh_per_second=2, get_renderable=self._table)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)  # type: ignore[arg-type]
+
+    def announce(self, plan: Plan) -> None:
+        """Prints what is about to be trained, and what it will cost."""
+        self.expected = plan.seconds / max(1, plan.points)
+        self.left = plan.points
+        if self.show:
+            self.console.print(f"plan: {plan}", markup=False, soft_wrap=True)
+
+    def begin(self, index: int) -> None:
+        """Marks a point as being trained."""
+        self.current, self.began_point = index, time.monotonic()
+
+    def end(self, index: int) -> None:
+        """Marks it as done, and prints its line where there is no terminal."""
+        self.current = None
+        self.done += 1
+        if not self.show or self._live is not None:
+            return
+        point = self.front.points[index]
+        left = (time.monotonic() - self.began) / self.done * (self.left - self.done)
+        where = f"point {index + 1}/{len(self.front.points)}"
+        values = "" if not point.estimates else f" {', '.join(_values(point))}"
+        self.console.print(
+            f"{where} {point.status}: {point.problem}{values} ({point.seconds:.0f} s; left {format_duration(left)})",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    def _table(self) -> Table:
+        points = self.front.points
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("", "problem", "state"):
+            table.add_column(column)
+        for column in ("neg_elbo", "rate", "worst violation"):
+            table.add_column(column, justify="right")
+        first = max(0, min((self.current or 0) - MOST_ROWS // 2, len(points) - MOST_ROWS))
+        for index in range(first, min(len(points), first + MOST_ROWS)):
+            point = points[index]
+            state = self._running() if index == self.current else point.status
+            table.add_row(str(index + 1), point.problem, state, *_cells(point))
+        return table
+
+    def _running(self) -> str:
+        elapsed = time.monotonic() - self.began_point
+        share = min(0.99, elapsed / self.expected) if self.expected else 0.0
+        return f"training, about {share:.0%}"
+
+
+def _values(point: FrontPoint) -> list[str]:
+    part = next(iter(point.estimates))
+    return [f"{name} {format_value(point.value(name, part))}" for name in ("neg_elbo", "rate")]
+
+
+def _cells(point: FrontPoint) -> list[str]:
+    if not point.estimates:
+        return ["", "", ""]
+    part = next(iter(point.estimates))
+    worst = max(point.violations.values(), default=None)
+    cells = [format_value(point.value(name, part)) for name in ("neg_elbo", "rate")]
+    return [*cells, "" if worst is None else format_value(worst)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,8 @@ def write_front_figure(front: Front, *paths: Path) -> None:
 
     with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "lagvae"}):  # text that stays text
         figure = draw_front(front)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # every file is the first one's layout
         for path in paths:
             try:
                 figure.savefig(path, dpi=200, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
@@ -68,8 +70,19 @@ def draw_front(front: Front) -> Figure:
         axes.set_xlabel("−ELBO (nats per example)", fontsize=9)
         if column == 0:
             axes.set_ylabel("information, as the rate (nats)", fontsize=9)
-    handles, labels = panels[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False, fontsize=8)
+    named: dict[str, Any] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    order = sorted(named, key=lambda label: ("published" in label, label.startswith("the same")))
+    figure.legend(
+        [named[label] for label in order],
+        order,
+        loc="outside lower center",
+        ncols=min(4, len(order)),
+        frameon=False,
+        fontsize=8,
+    )
     return figure
 
 
@@ -79,9 +92,9 @@ def _draw_part(axes: Axes, front: Front, part: str) -> None:
     for method, marker in (("InfoVAE", "x"), ("LagVAE", "D")):
         found = np.array([(p.neg_elbo, p.rate) for p in published if p.method == method])
         if len(found):
-            style = {"color": _GREY} if marker == "x" else {"facecolor": "white", "edgecolor": _GREY}
+            style: dict[str, Any] = {"color": _GREY} if marker == "x" else {"facecolor": "white", "edgecolor": _GREY}
             label = f"{method}, as published"
-            axes.scatter(*found.T, s=14, marker=marker, linewidth=0.9, label=label, zorder=2, **style)
+            axes.scatter(found[:, 0], found[:, 1], s=14, marker=marker, linewidth=0.9, label=label, zorder=2, **style)
     if isinstance(front, AmortisedFront):
         _draw_line(axes, front, part, values)
     else:
@@ -97,11 +110,11 @@ def _draw_part(axes: Axes, front: Front, part: str) -> None:
 def _draw_line(axes: Axes, front: AmortisedFront, part: str, values: np.ndarray) -> None:
     (first, line), *others = lines_of(front, part, AXES).items()
     for index, (_, other) in enumerate(others):
-        label = "the same with γ > 0" if index == 0 else None
-        axes.plot(*other.T, color=_PALE, linewidth=0.8, label=label, zorder=3, gid="line γ > 0")
-    axes.plot(*line.T, color=_INK, linewidth=1.8, label="one network, γ = 0", zorder=4, gid="line γ = 0")
+        label = "the same network, γ > 0" if index == 0 else None
+        axes.plot(other[:, 0], other[:, 1], color=_PALE, linewidth=0.8, label=label, zorder=3, gid="line γ > 0")
+    axes.plot(line[:, 0], line[:, 1], color=_INK, linewidth=1.8, label="one network, γ = 0", zorder=4, gid="line γ = 0")
     own = np.array([series_of(front, point) == first for point in front.points])
-    axes.scatter(*values[own].T, s=13, color=_INK, zorder=5, gid="members")
+    axes.scatter(values[own, 0], values[own, 1], s=13, color=_INK, zorder=5, gid="members")
 
 
 def _draw_runs(axes: Axes, front: Front, values: np.ndarray) -> None:
@@ -119,7 +132,15 @@ def _draw_runs(axes: Axes, front: Front, values: np.ndarray) -> None:
                 label = name if is_feasible else f"{name}, a bound missed"
                 fill = colour if is_feasible else "none"
                 axes.scatter(
-                    *found.T, s=24, facecolor=fill, edgecolor=colour, linewidth=1.1, label=label, zorder=5, gid=label
+                    found[:, 0],
+                    found[:, 1],
+                    s=24,
+                    facecolor=fill,
+                    edgecolor=colour,
+                    linewidth=1.1,
+                    label=label,
+                    zorder=5,
+                    gid=label,
                 )
 
 

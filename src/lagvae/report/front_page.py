@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lagvae.data.examples import Examples
 from lagvae.front.amortised import AmortisedFront
 from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
@@ -44,9 +43,7 @@ def write_front_page(front: Front, path: Path) -> None:
         CheckpointError: The file cannot be written.
     """
     folder = resources.files("lagvae").joinpath("report/page")
-    page, style, script = (
-        folder.joinpath(name).read_text("utf-8") for name in ("front.html", "front.css", "front.js")
-    )
+    page, style, script = (folder.joinpath(name).read_text("utf-8") for name in ("front.html", "front.css", "front.js"))
     content = json.dumps(to_plain(page_content(front)), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Nothing in the data may end the script element that holds them.
     filled = {"/*STYLE*/": style, "/*SCRIPT*/": script, "/*CONTENT*/": content.replace("<", "\\u003c")}
@@ -129,7 +126,7 @@ def _members(front: Front) -> tuple[list[dict[str, Any]], dict[str, Any] | None]
 
 
 def _as_member(front: Front, point: FrontPoint) -> dict[str, Any]:
-    member = {
+    member: dict[str, Any] = {
         "problem": point.problem,
         "status": point.status,
         "message": point.message,
@@ -151,7 +148,7 @@ def _as_member(front: Front, point: FrontPoint) -> dict[str, Any]:
         "load": "" if point.folder is None else f'lv.load("{point.folder}")',
     }
     if isinstance(front, AmortisedFront):
-        part = "held_out" if "held_out" in front.parts else "train"
+        part = front.judged()
         if (found := constrained(point, part)) is not None:
             problem, multipliers = found
             member["solves"] = {"problem": problem, "multipliers": multipliers, "part": part}

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lagvae.errors import CheckpointError
+from lagvae.errors import CheckpointError, SolveError
 from lagvae.evaluation.questions import CONSTRAINT, DIMENSION
 from lagvae.front.amortised import AmortisedFront
+from lagvae.front.dedicated import DedicatedFront
 from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
-from lagvae.training.load import load
 
 LINE = 121
 """Members that a line goes through."""
@@ -21,20 +21,21 @@ LINE = 121
 
 def models_of(front: Front) -> Iterator[tuple[FrontPoint, VAE | None]]:
     """Yields every point with its model; None where there is none, or none that can be built without the user."""
-    for point in front.points:
-        yield point, _model_of(front, point)
+    for index, point in enumerate(front.points):
+        yield point, _model_of(front, index)
 
 
-def _model_of(front: Front, point: FrontPoint) -> VAE | None:
+def _model_of(front: Front, index: int) -> VAE | None:
+    point = front.points[index]
     if isinstance(front, AmortisedFront):
         if front.network is None or front.surface is None or point.beta is None:
             return None
         return front.model_at(beta=point.beta, gamma=point.gamma or 0.0)
-    if front.folder is None or point.folder is None:
+    if not isinstance(front, DedicatedFront):
         return None
     try:
-        return load(front.folder / point.folder).model
-    except CheckpointError:  # it failed before its first checkpoint, or its networks are the user's own
+        return front.solution_at(index).model
+    except (CheckpointError, SolveError):  # it did not reach its end, or its networks are the user's own
         return None
 
 
@@ -83,7 +84,7 @@ def lines_of(front: Front, part: str, names: tuple[str, ...]) -> dict[str, np.nd
     if not isinstance(front, AmortisedFront) or front.surface is None:
         return {}
     surface = front.surface
-    log_betas = np.linspace(*np.log([surface.betas[0], surface.betas[-1]]), LINE)
+    log_betas = np.linspace(math.log(surface.betas[0]), math.log(surface.betas[-1]), LINE)
     values = np.stack([surface.values(name, part, log_betas, np.log(surface.gammas)) for name in names], axis=-1)
     return {f"γ = {_round(g if k else 0.0)}": values[:, k] for k, g in enumerate(surface.gammas)}
 
@@ -115,8 +116,8 @@ def constrained(point: FrontPoint, part: str) -> tuple[str, dict[str, float]] | 
     else:
         head, multipliers["neg_elbo"] = "min mi", 1 / (point.beta - 1)
         divergence = gamma * multipliers["neg_elbo"]
-    if gamma > 0 and math.isfinite(found := point.value("mmd_biased", part)):
-        bounds, multipliers["mmd"] = [*bounds, f"mmd <= {found:.3g}"], divergence
+    if gamma > 0 and (found := point.value("mmd_biased", part)) > 0:
+        bounds, multipliers["mmd"] = [*bounds, f"mmd <= {_round_up(found):g}"], divergence
     return head + (f" s.t. {', '.join(bounds)}" if bounds else ""), multipliers
 
 
@@ -125,3 +126,9 @@ def _round(gamma: float) -> str:
     if gamma < 1e5:
         return f"{float(f'{gamma:.2g}'):g}"
     return f"{gamma:.2g}".replace("e+0", "e")
+
+
+def _round_up(bound: float) -> float:
+    """Returns a positive bound in three digits, not below itself."""
+    digit = 10.0 ** (math.floor(math.log10(bound)) - 2)
+    return float(f"{math.ceil(bound / digit - 1e-9) * digit:.3g}")

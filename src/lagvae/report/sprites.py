@@ -25,13 +25,13 @@ COLOURS = 64
 
 def pick_examples(examples: Examples) -> Examples:
     """Returns eight examples to look at: one of each class where there are labels, else the first ones."""
-    first = range(len(examples))
+    chosen = list(range(min(COLUMNS, len(examples))))
     if examples.labels is not None:
         labels = examples.labels.tolist()
         # The first of every class in the order of classes, then whatever comes next.
-        classes = sorted({label: labels.index(label) for label in set(labels)}.items())
-        first = dict.fromkeys([*(index for _, index in classes[:COLUMNS]), *range(min(COLUMNS, len(labels)))])
-    return examples.pick(torch.tensor(list(first)[:COLUMNS]))
+        classes = sorted(set(labels))[:COLUMNS]
+        chosen = list(dict.fromkeys([*(labels.index(label) for label in classes), *chosen]))
+    return examples.pick(torch.tensor(chosen[:COLUMNS]))
 
 
 def draw_originals(model: VAE, examples: Examples) -> str:

@@ -25,11 +25,11 @@
     return text.replace(/^-/, MINUS);
   };
   const short = (value) => value === null || value === undefined ? "–"
-    : value >= 1e5 ? value.toPrecision(2).replace("e+", "e") : String(+value.toPrecision(3)).replace(/^-/, MINUS);
-  const spread = (error, unit) => error === null || error === undefined ? "" : unit === "nats" && error >= 0.005
-    ? error.toFixed(2) : error.toPrecision(2).replace("e+", "e");
+    : value >= 1e5 ? String(value.toExponential(1)).replace(".0e", "e").replace("e+", "e") : String(+value.toPrecision(3)).replace(/^-/, MINUS);
+  const spread = (error, unit) => error === null || error === undefined ? "?" : unit === "nats" && error >= 0.005
+    ? error.toFixed(2) : error !== 0 && error < 1e-2 ? error.toExponential(1) : String(+error.toPrecision(2));
   const unitOf = (name) => quantity[name]?.unit ?? (name === "mmd" ? "MMD²" : ["neg_elbo", "rate", "distortion"].includes(name) ? "nats" : "");
-  const priceUnit = (name) => unitOf(name) === "nats" ? "nats per nat" : unitOf(name) ? "nats per " + unitOf(name) : "";
+  const priceUnit = (name) => unitOf(name) === "nats" ? "nats/nat" : unitOf(name) ? "nats/" + unitOf(name) : "";
   const value = (member, name, part = state.part) => member.values[part]?.[name]?.[0] ?? null;
   const error = (member, name, part = state.part) => member.values[part]?.[name]?.[1] ?? null;
   const isShown = (member) => value(member, state.x) !== null && value(member, state.y) !== null;
@@ -44,7 +44,7 @@
   };
 
   function make(name, attributes = {}, parent = null, text = null) {
-    const isDrawing = ["svg", "g", "path", "line", "circle", "rect", "text"].includes(name);
+    const isDrawing = ["svg", "g", "path", "line", "circle", "rect", "text", "defs", "clipPath"].includes(name);
     const element = isDrawing ? document.createElementNS(NS, name) : document.createElement(name);
     for (const [key, given] of Object.entries(attributes)) {
       if (key === "colour") element.style.setProperty("--colour", given);
@@ -56,7 +56,7 @@
   }
 
   // ---- the figure -------------------------------------------------------------------------------------------------
-  const WIDTH = 860, HEIGHT = 560, LEFT = 64, RIGHT = 18, TOP = 14, BOTTOM = 52;
+  const WIDTH = 860, HEIGHT = 640, LEFT = 64, RIGHT = 18, TOP = 14, BOTTOM = 52;
   const chart = $("chart");
   chart.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   let scale = null;
@@ -109,13 +109,8 @@
       fromX: (p) => x0 + (p - LEFT) / (WIDTH - LEFT - RIGHT) * (x1 - x0),
       fromY: (p) => y0 + (HEIGHT - BOTTOM - p) / (HEIGHT - TOP - BOTTOM) * (y1 - y0),
     };
-    const clip = make("clipPath", {}, null);
-    const defs = document.createElementNS(NS, "defs"), cut = document.createElementNS(NS, "clipPath");
-    clip.remove();
-    cut.id = "inside";
+    const cut = make("clipPath", { id: "inside" }, make("defs", {}, chart));
     make("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM }, cut);
-    defs.append(cut);
-    chart.append(defs);
     const grid = make("g", {}, chart);
     const across = ticks([x0, x1], 8), up = ticks([y0, y1], 7);
     for (const tick of across.found) {
@@ -129,7 +124,7 @@
       make("text", { x: LEFT - 9, y: at + 4.5, "text-anchor": "end" }, grid, tickText(tick, up.step));
     }
     make("path", { class: "frame", d: `M${LEFT},${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}` }, grid);
-    const named = (name) => `${quantity[name].label}  (${quantity[name].unit === "nats" ? "nats per example" : quantity[name].unit || "no unit"})`;
+    const named = (name) => `${quantity[name].label}, ${quantity[name].unit === "nats" ? "nats per example" : quantity[name].unit || "no unit"}`.replace("biased, MMD²", "biased");
     make("text", { class: "axis-label", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 9, "text-anchor": "middle" }, grid, named(state.x));
     make("text", { class: "axis-label", "text-anchor": "middle", transform: `translate(15 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)` }, grid, named(state.y));
 
@@ -223,8 +218,10 @@
   function nearest(at, reach = 22) {
     let found = null, least = reach ** 2;
     for (const element of chart.querySelectorAll(".point")) {
-      const distance = (element.cx.baseVal.value - at.x) ** 2 + (element.cy.baseVal.value - at.y) ** 2;
-      if (distance < least) [found, least] = [+element.dataset.member, distance];
+      const x = element.cx.baseVal.value, y = element.cy.baseVal.value;
+      const isInside = x >= LEFT - 6 && x <= WIDTH - RIGHT + 6 && y >= TOP - 6 && y <= HEIGHT - BOTTOM + 6;
+      const distance = (x - at.x) ** 2 + (y - at.y) ** 2;
+      if (isInside && distance < least) [found, least] = [+element.dataset.member, distance];
     }
     return found;
   }
@@ -356,7 +353,7 @@
     const said = isFeasible(member) ? member.solves ? "" : member.message : member.message;
     $("solves").textContent = said;
     if (member.solves && isFeasible(member)) {
-      const prices = Object.entries(member.solves.multipliers).map(([name, lambda]) => `${short(lambda)} ${priceUnit(name)} of ${name}`);
+      const prices = Object.entries(member.solves.multipliers).map(([name, lambda]) => `${short(lambda)} ${priceUnit(name)} for ${name}`);
       $("solves").append("solves ");
       make("code", {}, $("solves"), member.solves.problem);
       $("solves").append(` on ${PARTS[member.solves.part]}${prices.length ? `, with multipliers ${prices.join(" and ")}` : ""}`);
@@ -411,7 +408,7 @@
   const constraints = [...new Set(points.flatMap((index) => Object.keys(members[index].violations)))];
   const columns = [
     { title: "#", get: (member, index) => index + 1, show: (v) => String(v) },
-    { title: "problem", isText: true, get: (member) => member.problem, show: (v) => v },
+    { title: "problem", isText: true, get: (member) => member.problem, show: (v) => v.replace("mutual_information", "mi") },
     { title: "status", isText: true, get: (member) => member.status, show: (v) => v },
     ...(points.some((index) => members[index].beta !== null) ? [{ title: "β", get: (member) => member.beta, show: short }] : []),
     ...(points.some((index) => members[index].gamma !== null) ? [{ title: "γ", get: (member) => member.gamma, show: short }] : []),
@@ -420,9 +417,9 @@
     })),
     ...constraints.flatMap((name) => [
       { title: `λ ${name}`, unit: priceUnit(name), get: (member) => member.multipliers[name] ?? null, show: short },
-      { title: `violation ${name}`, unit: unitOf(name), get: (member) => member.violations[name] ?? null, show: (v) => digits(v, unitOf(name)), isBad: (v) => v > 0 },
+      { title: `violation ${name}`, unit: unitOf(name), get: (member) => member.violations[name] ?? null, show: (v) => digits(v, unitOf(name)), isBad: (v, member) => v > 0 && !isFeasible(member) },
     ]),
-    { title: "not dominated", isText: true, get: (member) => isBest(member) ? "yes" : "", show: (v) => v },
+    { title: "not dominated", isText: true, get: (member) => isBest(member) ? "yes" : "no", show: (v) => v === "yes" ? "✓" : "" },
   ];
 
   function sorted() {
@@ -460,11 +457,11 @@
         } else if (column.title === "problem") {
           const td = make("td", { class: "text" }, row);
           make("span", { class: "dot", colour: colour(member) }, td);
-          make("code", {}, td, found);
+          make("code", {}, td, column.show(found));
         } else if (column.error) {
           cell(row, found, column.error(member), column.unit);
         } else {
-          const isBad = column.isBad && found !== null && column.isBad(found);
+          const isBad = column.isBad && found !== null && column.isBad(found, member);
           make("td", { class: [column.isText ? "text" : "", isBad ? "bad" : ""].join(" ").trim() || null }, row, column.show(found));
         }
       });
@@ -580,9 +577,10 @@
     drawTable();
     const stops = tracks[0]?.stops ?? [];
     // Where an ordinary VAE stands is where everyone knows what to expect.
-    const middle = stops.findIndex((index) => members[index].beta !== null && members[index].beta <= 1.0001);
-    if (stops.length) choose(stops[middle >= 0 ? middle : Math.floor(stops.length / 2)]);
-    else if (points.length) choose(points[0]);
+    const distance = (index) => Math.abs(Math.log(members[index].beta || Infinity));
+    const measured = stops.filter((index) => !members[index].between);
+    const start = measured.reduce((one, other) => distance(other) < distance(one) ? other : one, measured[0] ?? points[0]);
+    if (start !== undefined) choose(start);
   }
 
   build();

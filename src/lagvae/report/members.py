@@ -123,7 +123,7 @@ def constrained(point: FrontPoint, part: str) -> tuple[str, dict[str, float]] | 
 
 def _round(gamma: float) -> str:
     """Returns γ in at most two significant digits: 0, 220, 4600, 1e5."""
-    if gamma < 1e5:
+    if gamma < 1e4:
         return f"{float(f'{gamma:.2g}'):g}"
     return f"{gamma:.2g}".replace("e+0", "e")
 

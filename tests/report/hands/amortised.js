@@ -38,7 +38,7 @@ saw.track = {series: lagvae.front.members[lagvae.state.chosen].series, max: +$("
 
 const before = where(13);
 pick("y", "mmd_biased");
-saw.axis = {label: all("#chart .axis-label").map((text) => text.textContent), moved: before[1] !== where(13)[1] && before[0] === where(13)[0], published: all("#chart .published").length};
+saw.axis = {label: all("#chart .axis-label").map((text) => text.textContent), moved: before[1] !== where(13)[1], published: all("#chart .published").length};
 pick("x", "rate"); pick("y", "neg_elbo");
 saw.turned = all("#chart .published").length;
 pick("x", "neg_elbo"); pick("y", "rate");

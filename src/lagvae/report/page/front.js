@@ -25,7 +25,7 @@
     return text.replace(/^-/, MINUS);
   };
   const short = (value) => value === null || value === undefined ? "–"
-    : value >= 1e5 ? String(value.toExponential(1)).replace(".0e", "e").replace("e+", "e") : String(+value.toPrecision(3)).replace(/^-/, MINUS);
+    : value >= 1e4 ? String(value.toExponential(1)).replace(".0e", "e").replace("e+", "e") : String(+value.toPrecision(3)).replace(/^-/, MINUS);
   const spread = (error, unit) => error === null || error === undefined ? "?" : unit === "nats" && error >= 0.005
     ? error.toFixed(2) : error !== 0 && error < 1e-2 ? error.toExponential(1) : String(+error.toPrecision(2));
   const unitOf = (name) => quantity[name]?.unit ?? (name === "mmd" ? "MMD²" : ["neg_elbo", "rate", "distortion"].includes(name) ? "nats" : "");

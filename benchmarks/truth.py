@@ -4,7 +4,7 @@
     python benchmarks/truth.py --only information  one half of it, measured again
 
 A row is kept in benchmarks/results/truth_rows.jsonl as soon as it is measured, and the table is written after each.
-A half that was interrupted is measured again, from its start; one that is complete stays as it is.
+What was interrupted goes on with the row that it was at.
 """
 
 from __future__ import annotations
@@ -13,28 +13,26 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 import truth_evidence
 import truth_information
 from rich.console import Console
 from rich.table import Table
+from truth_cases import Case, Row
 
-Row = dict[str, Any]
+from lagvae.storage.files import write_whole
 
-HALVES: dict[str, Callable[[], Iterator[Row]]] = {
-    "evidence": truth_evidence.rows,
-    "information": truth_information.rows,
+HALVES: dict[str, Callable[[], Iterator[Case]]] = {
+    "evidence": truth_evidence.cases,
+    "information": truth_information.cases,
 }
 TITLES = {
     "evidence": "The log-likelihood: linear-Gaussian models, whose log p(x) is known",
     "information": "Information and divergence: codes whose law is known",
 }
-COLUMNS = ("estimator", "case", "truth", "mean", "bias ± error", "coverage", "flag")
+COLUMNS = ("estimator", "case", "truth", "mean", "bias ± error", "coverage", "flag", "repeats")
 RESULTS = Path(__file__).parent / "results"
-END = "end"
-"""The line that says that a half is complete."""
 WIDTH = 120
 """Of the table in a terminal."""
 
@@ -46,35 +44,40 @@ def main(results: Path = RESULTS) -> None:
     only = parser.parse_args().only
     torch.set_num_threads(1)
     measured = read(results)
-    for half in [only] if only else [half for half in HALVES if not is_complete(measured[half])]:
-        measured[half] = []
-        for row in HALVES[half]():
-            measured[half].append(to_plain(row))
+    if only:
+        measured[only] = []
+    for half in [only] if only else HALVES:
+        for case in HALVES[half]():
+            if not missing(case, measured[half]):
+                continue
+            measured[half] = [
+                row for row in measured[half] if row["case"] != case.name or row["estimator"] not in case.estimators
+            ]
+            for row in map(to_plain, case.measure()):
+                measured[half].append(row)
+                print(" · ".join(cells(row)), flush=True)
             write(results, measured)
-            print(" · ".join(cells(measured[half][-1])), flush=True)
-        measured[half].append({END: True})
-        write(results, measured)
     for half, rows in measured.items():
         Console(width=WIDTH).print(table(half, rows))
 
 
 def read(results: Path) -> dict[str, list[Row]]:
-    """Returns half → rows that were measured before, the last of which says whether they are all."""
+    """Returns half → rows that were measured before."""
     path = results / "truth_rows.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return {half: [row["row"] for row in rows if row["half"] == half] for half in HALVES}
 
 
-def is_complete(rows: list[Row]) -> bool:
-    """Whether a half was measured to its end."""
-    return bool(rows) and END in rows[-1]
+def missing(case: Case, rows: list[Row]) -> set[str]:
+    """Returns the estimators of a case that were not measured yet."""
+    return set(case.estimators) - {row["estimator"] for row in rows if row["case"] == case.name}
 
 
 def write(results: Path, measured: dict[str, list[Row]]) -> None:
     """Writes the rows, and the table that people read."""
     lines = [json.dumps({"half": half, "row": row}) for half, rows in measured.items() for row in rows]
-    (results / "truth_rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    (results / "truth.md").write_text(markdown(measured))
+    write_whole(results / "truth_rows.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    write_whole(results / "truth.md", markdown(measured).encode())
 
 
 def markdown(measured: dict[str, list[Row]]) -> str:
@@ -84,14 +87,15 @@ def markdown(measured: dict[str, list[Row]]) -> str:
         "",
         "`python benchmarks/truth.py`. Truth and mean over repeats in the estimator's unit (nats; MMD²); the bias of",
         "that mean with its standard error; coverage: the share of 95 % intervals that hold the truth, low for a bound",
-        "that is off by more than its error; flag: the share of estimates that called themselves saturated.",
+        "that is off by more than its error; flag: the share of estimates that called themselves saturated; repeats:",
+        "on how many draws of the data each was measured.",
     ]
     for half, rows in measured.items():
         lines += ["", f"## {TITLES[half]}", ""]
-        if not is_complete(rows):
+        if any(missing(case, rows) for case in HALVES[half]()):
             lines += ["Not complete.", ""]
-        lines += [f"| {' | '.join(COLUMNS)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
-        lines += [f"| {' | '.join(cells(row))} |" for row in rows if END not in row]
+        lines += [f"| {' | '.join(COLUMNS)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+        lines += [f"| {' | '.join(cells(row))} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -100,7 +104,7 @@ def table(half: str, rows: list[Row]) -> Table:
     shown = Table(title=TITLES[half])
     for column in COLUMNS:
         shown.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
-    for row in (row for row in rows if END not in row):
+    for row in rows:
         shown.add_row(*cells(row))
     return shown
 
@@ -115,6 +119,7 @@ def cells(row: Row) -> list[str]:
         f"{row['bias']:+.2g} ± {row['standard_error_of_bias']:.1g}",
         f"{row['coverage']:.0%}",
         f"{row['flag']:.0%}",
+        f"{row['repeats']:.0f}",
     ]
 
 

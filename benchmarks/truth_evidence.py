@@ -10,21 +10,19 @@ encoders: its exact posterior, one that is 20 % wider and 0.2 standard deviation
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from ground_truth import LinearGaussian
+from truth_cases import Case, Row, summarise
 
 import lagvae as lv
 from lagvae.data.examples import Examples
-from lagvae.evaluation.annealing import Annealing, annealed_log_likelihood, bracket_log_likelihood
+from lagvae.evaluation.likelihood.annealing import Annealing, annealed_log_likelihood, bracket_log_likelihood
 
-Row = dict[str, Any]
-Measured = tuple[lv.Estimate, float]
-"""An estimate, and how far it lies above the exact value of what it was measured on."""
+Measured = dict[str, tuple[lv.Estimate, float]]
+"""Estimator → an estimate, and how far it lies above the exact value of what it was measured on."""
 
 DIMENSIONS = (2, 8, 32, 64)
 ENCODERS = {
@@ -35,65 +33,63 @@ ENCODERS = {
 EXAMPLES = 100
 
 
-def rows(*, repeats: int = 100, dimensions: tuple[int, ...] = DIMENSIONS) -> Iterator[Row]:
-    """Yields a row per estimator and case.
+def cases(*, repeats: int = 100, dimensions: tuple[int, ...] = DIMENSIONS) -> Iterator[Case]:
+    """Yields what is measured.
 
     ``bias`` is the mean excess over the exact log-likelihood of the same examples, in nats per example;
     ``coverage`` the share of 95 % intervals that hold the truth of the whole population; ``flag`` the
     share of estimates that were flagged as saturated.
     """
+    annealing = Annealing(temperatures=100, chains=16, leapfrogs=4)
+    few = max(2, repeats // 5)
     for latent in dimensions:
         exact = LinearGaussian.with_true_posterior(event=2 * latent, latent=latent, noise=0.6, seed=latent)
-        for name, change in ENCODERS.items():
+        for encoder, change in ENCODERS.items():
             model = exact.with_encoder(**change)
-            case = f"d = {latent}, {name}"
             for samples in (50, 1000):
-                measure = partial(by_importance, model, samples=samples)
-                yield row(f"importance sampling, K = {samples}", case, model, measure, repeats)
-        annealing = Annealing(temperatures=100, chains=16, leapfrogs=4)
-        measure = partial(by_annealing, exact, annealing=annealing)
-        few = max(2, repeats // 5)
-        yield row("annealing, T = 100, M = 16", f"d = {latent}", exact, measure, few)
-        for end in ("lower", "upper"):
-            measure = partial(by_bracket, exact, annealing=annealing, end=end)
-            yield row(f"bracket, {end} end", f"d = {latent}", exact, measure, few)
+                names = (f"importance sampling, K = {samples}",)
+                measure = partial(by_importance, model, names, samples=samples)
+                yield _case(f"d = {latent}, {encoder}", names, model, measure, repeats)
+        names = ("annealing, T = 100, M = 16",)
+        yield _case(f"d = {latent}", names, exact, partial(by_annealing, exact, names, annealing=annealing), few)
+        names = ("bracket, lower end", "bracket, upper end")
+        yield _case(f"d = {latent}", names, exact, partial(by_bracket, exact, names, annealing=annealing), few)
 
 
-def row(estimator: str, case: str, model: LinearGaussian, measure: Callable[[int], Measured], repeats: int) -> Row:
-    """Measures so many times, on data of another seed each, and compares with the truth -H(x)."""
-    truth = -model.entropy()
-    estimates, excesses = zip(*(measure(seed) for seed in range(repeats)), strict=True)
-    return {
-        "estimator": estimator,
-        "case": case,
-        "truth": truth,
-        "mean": statistics.mean(e.value for e in estimates),
-        "bias": statistics.mean(excesses),
-        "standard_error_of_bias": statistics.stdev(excesses) / repeats**0.5,
-        "coverage": statistics.mean(abs(e.value - truth) < 1.96 * e.standard_error for e in estimates),
-        "repeats": repeats,
-        "flag": statistics.mean(e.is_saturated for e in estimates),
-    }
+def _case(
+    name: str, estimators: tuple[str, ...], model: LinearGaussian, measure: Callable[[int], Measured], repeats: int
+) -> Case:
+    """Returns the case of so many repeats, on data of another seed each, against the truth -H(x)."""
+
+    def measure_all() -> list[Row]:
+        drawn = [measure(seed) for seed in range(repeats)]
+        return [
+            summarise(estimator, name, -model.entropy(), *zip(*(found[estimator] for found in drawn), strict=True))
+            for estimator in estimators
+        ]
+
+    return Case(name, estimators, measure_all)
 
 
-def by_importance(model: LinearGaussian, seed: int, *, samples: int) -> Measured:
+def by_importance(model: LinearGaussian, names: tuple[str, ...], seed: int, *, samples: int) -> Measured:
     """Importance sampling from the encoder."""
     x = model.sample_data(EXAMPLES, seed=seed)
     found = lv.log_likelihood(model.vae(), Examples(x), samples=samples, seed=seed)
-    return found, found.value - float(model.log_likelihood(x).mean())
+    return {names[0]: (found, found.value - float(model.log_likelihood(x).mean()))}
 
 
-def by_annealing(model: LinearGaussian, seed: int, *, annealing: Annealing) -> Measured:
+def by_annealing(model: LinearGaussian, names: tuple[str, ...], seed: int, *, annealing: Annealing) -> Measured:
     """Annealed importance sampling from the prior."""
     x = model.sample_data(EXAMPLES, seed=seed)
     found = annealed_log_likelihood(model.vae(), Examples(x), annealing=annealing, seed=seed)
-    return found, found.value - float(model.log_likelihood(x).mean())
+    return {names[0]: (found, found.value - float(model.log_likelihood(x).mean()))}
 
 
-def by_bracket(model: LinearGaussian, seed: int, *, annealing: Annealing, end: str) -> Measured:
-    """One end of a bracket; its examples are the model's own, and their exact mean is not to be had: the truth's."""
-    found = getattr(bracket_log_likelihood(model.vae(), size=EXAMPLES, annealing=annealing, seed=seed), end)
-    return found, found.value + model.entropy()
+def by_bracket(model: LinearGaussian, names: tuple[str, ...], seed: int, *, annealing: Annealing) -> Measured:
+    """A bracket's ends; its examples are the model's own, and their exact mean is not to be had: the truth's."""
+    bracket = bracket_log_likelihood(model.vae(), size=EXAMPLES, annealing=annealing, seed=seed)
+    ends = zip(names, (bracket.lower, bracket.upper), strict=True)
+    return {name: (end, end.value + model.entropy()) for name, end in ends}
 
 
 def main() -> None:
@@ -109,7 +105,8 @@ def main() -> None:
     table = Table(title="log-likelihood, nats per example")
     for column in ("estimator", "case", "truth", "mean", "bias", "coverage", "repeats", "flag"):
         table.add_column(column, justify="left" if column in ("estimator", "case") else "right")
-    for found in rows(repeats=options.repeats, dimensions=tuple(options.dimensions)):
+    asked = cases(repeats=options.repeats, dimensions=tuple(options.dimensions))
+    for found in (row for case in asked for row in case.measure()):
         table.add_row(
             found["estimator"],
             found["case"],

@@ -13,19 +13,19 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lagvae.evaluation.aggregate import score_mixture
 from lagvae.evaluation.codes import Codes
-from lagvae.evaluation.density import CANDIDATES, Candidate, fit_density
-from lagvae.evaluation.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
+from lagvae.evaluation.density.aggregate import score_mixture
+from lagvae.evaluation.density.fitted import CANDIDATES, Candidate, fit_density
 from lagvae.evaluation.estimate import Estimate
-from lagvae.evaluation.information import (
+from lagvae.evaluation.latent.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
+from lagvae.evaluation.latent.information import (
     InBatch,
     density_information,
     in_batch_information,
@@ -35,6 +35,8 @@ from lagvae.evaluation.information import (
 )
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # the same truths as the tests'
+from truth_cases import Case, Row, summarise
+
 from truth_codes import ClusteredCodes, GaussianCodes
 
 Truths = dict[str, float]
@@ -46,7 +48,7 @@ CLUSTERS = ClusteredCodes(centres=((-1.5, 0.0), (1.0, 1.2), (0.5, -1.0)), weight
 
 
 @dataclass(frozen=True)
-class Case:
+class Source:
     """Codes, what is known of them, and how often they are drawn."""
 
     name: str
@@ -59,43 +61,39 @@ class Case:
         return self.truth.sample(self.size, seed=seed)
 
 
-def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
-    """Yields estimator, case, truth, mean, bias, standard_error_of_bias, coverage, repeats and flag (share flagged)."""
-    for case, truths, measure in _plan():
-        repeats = max(2, case.repeats // 10) if quick else case.repeats
-        drawn = [measure(case.draw(seed), seed) for seed in range(repeats)]
-        for name, exact in truths.items():
-            found = [estimates[name] for estimates in drawn]
-            values = np.array([e.value for e in found])
-            yield {
-                "estimator": name,
-                "case": f"{case.name}, N = {case.size:,}",
-                "truth": exact,
-                "mean": values.mean(),
-                "bias": values.mean() - exact,
-                "standard_error_of_bias": values.std(ddof=1) / repeats**0.5,
-                "coverage": np.mean([abs(e.value - exact) < 1.96 * e.standard_error for e in found]),
-                "repeats": repeats,
-                "flag": np.mean([e.is_saturated for e in found]),
-            }
+def cases(*, quick: bool = False) -> Iterator[Case]:
+    """Yields what is measured, with ``quick`` a tenth as often."""
+    for source, truths, measure in _plan():
+        repeats = max(2, source.repeats // 10) if quick else source.repeats
+        name = f"{source.name}, N = {source.size:,}"
+        yield Case(name, tuple(truths), partial(_measure_all, name, source, truths, measure, repeats))
 
 
-def _plan() -> Iterator[tuple[Case, Truths, Measure]]:
+def _measure_all(name: str, source: Source, truths: Truths, measure: Measure, repeats: int) -> list[Row]:
+    drawn = [measure(source.draw(seed), seed) for seed in range(repeats)]
+    rows = []
+    for estimator, exact in truths.items():
+        found = [estimates[estimator] for estimates in drawn]
+        rows.append(summarise(estimator, name, exact, found, [e.value - exact for e in found]))
+    return rows
+
+
+def _plan() -> Iterator[tuple[Source, Truths, Measure]]:
     for latent, information in ((2, 3.0), (16, 3.0), (64, 3.0), (16, 8.0), (16, 25.0)):
         truth = GaussianCodes(information, latent, variance=1.2)
-        case = Case(f"Gaussian, d = {latent}, I = {information:g}", truth, 3000, 50)
-        yield case, _truths_of_the_whole_set(truth), _measure_whole_set
-    yield Case("3 clusters, d = 2", CLUSTERS, 3000, 50), _truths_of_the_whole_set(CLUSTERS), _measure_whole_set
+        source = Source(f"Gaussian, d = {latent}, I = {information:g}", truth, 3000, 50)
+        yield source, _truths_of_the_whole_set(truth), _measure_whole_set
+    yield Source("3 clusters, d = 2", CLUSTERS, 3000, 50), _truths_of_the_whole_set(CLUSTERS), _measure_whole_set
     for latent, information in ((16, 8.0), (64, 20.0)):
         truth = GaussianCodes(information, latent, variance=1.2)
-        case = Case(f"Gaussian, d = {latent}, I = {information:g}", truth, 20_000, 10)
-        yield case, _truths_of_densities(truth), _measure_by_densities
-    yield Case("3 clusters, d = 2", CLUSTERS, 20_000, 10), _truths_of_densities(CLUSTERS), _measure_by_densities
-    case = Case("Gaussian, d = 16, I = 8", GaussianCodes(8.0, 16), 50_000, 10)
-    yield case, dict.fromkeys(map(_in_batch_name, IN_BATCH), 8.0), _measure_in_batches
+        source = Source(f"Gaussian, d = {latent}, I = {information:g}", truth, 20_000, 4)
+        yield source, _truths_of_densities(truth), _measure_by_densities
+    yield Source("3 clusters, d = 2", CLUSTERS, 20_000, 4), _truths_of_densities(CLUSTERS), _measure_by_densities
+    source = Source("Gaussian, d = 16, I = 8", GaussianCodes(8.0, 16), 50_000, 10)
+    yield source, dict.fromkeys(map(_in_batch_name, IN_BATCH), 8.0), _measure_in_batches
     # Under the null a p-value is uniform: its mean is a half, and its coverage means nothing.
-    case = Case("q(z) = p(z), d = 4", GaussianCodes(3.0, 4), 1000, 200)
-    yield case, {"MMD², unbiased": 0.0, "MMD² p-value": 0.5}, _measure_mmd
+    source = Source("q(z) = p(z), d = 4", GaussianCodes(3.0, 4), 1000, 200)
+    yield source, {"MMD², unbiased": 0.0, "MMD² p-value": 0.5}, _measure_mmd
 
 
 def _truths_of_the_whole_set(truth: GaussianCodes | ClusteredCodes) -> Truths:
@@ -157,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the repeats")
     table = Table("estimator", "case", "truth", "mean", "bias", "coverage", "repeats", "flagged")
-    for row in rows(quick=parser.parse_args().quick):
+    for row in (row for case in cases(quick=parser.parse_args().quick) for row in case.measure()):
         table.add_row(
             row["estimator"],
             row["case"],

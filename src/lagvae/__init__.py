@@ -51,7 +51,7 @@ _HOMES = {
     "lag_vae": "lagvae.problem.presets",
     "load": "lagvae.training.load",
     "load_front": "lagvae.front.fit_front",
-    "log_likelihood": "lagvae.evaluation.importance",
+    "log_likelihood": "lagvae.evaluation.likelihood.importance",
     "mdr": "lagvae.problem.presets",
     "mmd": "lagvae.terms.mmd",
     "mutual_information": "lagvae.terms.information",
@@ -129,7 +129,7 @@ if TYPE_CHECKING:
     )
     from lagvae.evaluation.estimate import Estimate
     from lagvae.evaluation.evaluate import Evaluation
-    from lagvae.evaluation.importance import log_likelihood
+    from lagvae.evaluation.likelihood.importance import log_likelihood
     from lagvae.front.fit_front import fit_front, load_front
     from lagvae.model.likelihood import Bernoulli
     from lagvae.model.networks import MLPDecoder, MLPEncoder

@@ -28,6 +28,17 @@ ROOMS = (  # bottom to top
     "report",
     "cli",
 )
+EVALUATION = (  # bottom to top; a folder of it is one of them
+    "estimate",
+    "questions",
+    "visits",
+    "codes",
+    "density",
+    "latent",
+    "likelihood",
+    "evaluate",
+    "assess",
+)
 EXEMPT = {"__init__", "__main__"}
 ROOT_NAMES = {"__version__"}
 """All that a room may take from the package itself: its other names are every room's."""
@@ -61,22 +72,26 @@ def read_imports(source: str, module: str, *, is_package: bool = False) -> list[
     return found
 
 
-def room_of(name: str) -> str:
+def room_of(name: str, *, depth: int = 1) -> str:
     parts = name.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+    return parts[depth] if len(parts) > depth else "__init__"
 
 
-def find_upward(imports: list[Import]) -> list[str]:
+def find_upward(imports: list[Import], rooms: tuple[str, ...] = ROOMS, *, depth: int = 1) -> list[str]:
     """Returns every import of a higher room, and every one of or by something that is no room."""
     wrong = []
     for found in imports:
-        importer, imported = room_of(found.importer), room_of(found.imported)
+        importer, imported = room_of(found.importer, depth=depth), room_of(found.imported, depth=depth)
         if importer in EXEMPT or imported in ROOT_NAMES:
             continue
-        known = importer in ROOMS and imported in ROOMS
-        if not known or ROOMS.index(imported) > ROOMS.index(importer):
+        known = importer in rooms and imported in rooms
+        if not known or rooms.index(imported) > rooms.index(importer):
             wrong.append(str(found))
     return wrong
+
+
+def within(room: str, imports: list[Import]) -> list[Import]:
+    return [found for found in imports if room_of(found.importer) == room == room_of(found.imported)]
 
 
 def all_imports() -> list[Import]:
@@ -91,6 +106,19 @@ def all_imports() -> list[Import]:
 
 def test_imports_point_only_downwards() -> None:
     assert find_upward(all_imports()) == []
+
+
+def test_imports_within_evaluation_point_only_downwards() -> None:
+    seen = within("evaluation", all_imports())
+    assert len(seen) > 30
+    assert find_upward(seen, EVALUATION, depth=2) == []
+
+
+@pytest.mark.parametrize("importer", ["codes", "latent.units", "likelihood.pareto", "evaluate"])
+def test_an_upward_import_within_evaluation_is_caught(importer: str) -> None:
+    source = "from lagvae.evaluation.assess import assess"
+    seen = read_imports(source, f"lagvae.evaluation.{importer}")
+    assert len(find_upward(within("evaluation", seen), EVALUATION, depth=2)) == 1
 
 
 def test_every_file_stands_in_a_room() -> None:

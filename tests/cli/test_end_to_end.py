@@ -123,7 +123,7 @@ def test_evaluate_answers_every_question_in_80_columns(
     finished: Finished, lagvae: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("lagvae.evaluation.autoregressive.STEPS", 100)
+    monkeypatch.setattr("lagvae.evaluation.density.autoregressive.STEPS", 100)
     run = tmp_path / "run"
     shutil.copytree(finished[0], run)
     answer = lagvae("evaluate", run, "--samples", 30, "--examples", 100)
@@ -134,7 +134,7 @@ def test_evaluate_answers_every_question_in_80_columns(
         "Is it feasible?", "How good is the model?", "How much information does the code carry?",
         "Is the latent space used?",
     ]  # fmt: skip
-    assert "log-likelihood: importance sampling, K = 30, on 100 train, 100 test" in lines
+    assert "log-likelihood: K = 30 draws, on 100 train, 100 test" in lines
     for row in ("log-likelihood", "mixture of codes", "fitted density", "total correlation", "linear probe"):
         (line,) = [line for line in lines if line.startswith(row) and "±" in line]
         assert line.count("±") == 2

@@ -16,7 +16,7 @@ from lagvae.duality.gradient import GradientAscent
 from lagvae.duality.nupi import NuPI
 from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
-from lagvae.duality.rules import RULES, build_rule
+from lagvae.duality.rules import RULES, build_rule, rule_from
 from lagvae.duality.start import first_multipliers, start_multipliers
 from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.errors import SettingError
@@ -261,3 +261,23 @@ def test_a_limit_that_is_reached_and_a_rule_without_one() -> None:
     assert torch.equal(rule.multipliers[0], rule.largest)
     assert rule.largest.tolist() == pytest.approx([100.0, 1e6, 100.0])
     assert GradientAscent(PROBLEM).largest.tolist() == [math.inf] * 3
+
+
+def test_the_default_rule_goes_on_from_a_solutions_multipliers() -> None:
+    problem = Problem.parse("max mi s.t. neg_elbo <= 100, mmd <= 5e-4")
+    rule = rule_from(problem, DualSettings(), {"neg_elbo": 3.0, "mmd": 40.0})
+    torch.testing.assert_close(rule.multipliers, torch.tensor([[3.0, 40.0]]))
+    rule.update(torch.tensor([[50.0, 0.1]]), progress=0.04)
+    torch.testing.assert_close(rule.multipliers, torch.tensor([[3.0, 40.0]]))
+    rule.update(torch.tensor([[50.0, 0.1]]), progress=0.06)
+    assert (rule.multipliers > torch.tensor([[3.0, 40.0]])).all()
+
+
+@pytest.mark.parametrize("multipliers", [{}, {"neg_elbo": math.nan}], ids=["another's", "of an infeasible one"])
+def test_without_usable_multipliers_a_rule_starts_as_always(multipliers: dict[str, float]) -> None:
+    problem = Problem.parse("max mi s.t. neg_elbo <= 100")
+    ours, usual = rule_from(problem, DualSettings(), multipliers), build_rule(problem, DualSettings())
+    assert torch.equal(ours.multipliers, usual.multipliers)
+    assert type(rule_from(problem, DualSettings(dual="geco"), {"neg_elbo": 3.0})) is type(
+        build_rule(problem, DualSettings(dual="geco"))
+    )

@@ -12,8 +12,8 @@ import torch
 import lagvae as lv
 from lagvae.data.examples import Examples
 from lagvae.evaluation import assess as room
-from lagvae.evaluation import autoregressive
 from lagvae.evaluation.assess import assess
+from lagvae.evaluation.density import autoregressive
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
 from lagvae.evaluation.questions import QUESTIONS
 from lagvae.model.vae import VAE, mlp_vae

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lagvae.cli.tables import format_estimate, format_label
@@ -32,7 +33,9 @@ LABELS = {
     "mmd_imq_p_value": "p of q(z) = p(z)",
     "linear_probe": "linear probe",
 }
-UNITS = {"nats per example": "nats", "dimensions": "dims", "probability": "", "accuracy": "", "as stated": ""}
+UNITS = {"nats per example": "nats", "dimensions": "dims", "probability": "prob", "accuracy": "acc", "as stated": ""}
+LABEL, UNIT, CELL = 21, 4, 17
+"""Widths of the columns: with three parts they fill 80."""
 SIGNS = {"lower": "≥ ", "upper": "≤ ", "none": ""}
 """What the truth is, seen from the value."""
 
@@ -45,8 +48,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     for question, heading in HEADINGS.items():
         if questions[question]:
             console.print()
-            console.print(question_table(evaluation, heading, questions[question]))
-            for line in _notes(evaluation, question, questions[question]):
+            labels = _labels(evaluation, questions[question], _label_room(evaluation, console.width))
+            console.print(question_table(evaluation, heading, labels))
+            for line in _notes(evaluation, question, labels):
                 console.print(line, soft_wrap=True)
     if evaluation.problem.subject_to:
         console.print()
@@ -58,22 +62,34 @@ def print_evaluation(evaluation: Evaluation) -> None:
     console.print("\n[dim]± one standard error; ≥ the estimate reads low, ≤ it reads high; * saturated[/]")
 
 
-def question_table(evaluation: Evaluation, heading: str, names: list[str]) -> Table:
-    """Returns quantity × part of one question's estimates; a constraint has a second row for its violation."""
+def question_table(evaluation: Evaluation, heading: str, labels: dict[str, str]) -> Table:
+    """Returns quantity × part of one question's estimates; a constraint has a second row for its violation.
+
+    Args:
+        evaluation: What was measured.
+        heading: The question.
+        labels: Name → how its row begins, in their order.
+    """
     table = Table(
-        box=None, pad_edge=False, header_style="bold", title=heading, title_justify="left", title_style="bold"
+        box=None,
+        pad_edge=False,
+        padding=(0, _gap(evaluation) - 1, 0, 1),
+        header_style="bold",
+        title=heading,
+        title_justify="left",
+        title_style="bold",
     )
-    table.add_column("", min_width=21)
-    table.add_column("", style="dim", min_width=4)
+    table.add_column("", min_width=LABEL, no_wrap=True)
+    table.add_column("", style="dim", min_width=UNIT)
     for part in evaluation.estimates:
-        table.add_column(format_label(part), justify="right", min_width=17, no_wrap=True)
-    for name in (name for name in names if not name.startswith(DIMENSION)):
+        table.add_column(format_label(part), justify="right", min_width=CELL, no_wrap=True)
+    for name, label in ((name, label) for name, label in labels.items() if not name.startswith(DIMENSION)):
         found = [part.get(name) for part in evaluation.estimates.values()]
         unit = next(estimate.unit for estimate in found if estimate is not None)
-        table.add_row(_label(evaluation, name), UNITS.get(unit, unit), *map(_cell, found))
+        table.add_row(label, UNITS.get(unit, unit), *map(_cell, found))
         if name.startswith(CONSTRAINT):
             table.add_row("  violation", UNITS.get(unit, unit), *_violations(evaluation, name.removeprefix(CONSTRAINT)))
-    if any(name.startswith(DIMENSION) for name in names):
+    if any(name.startswith(DIMENSION) for name in labels):
         for label, pick in (("rate, largest", max), ("rate, smallest", min)):
             cells = [
                 _cell(pick(rates, key=lambda rate: rate.value)) if rates else _cell(None)
@@ -92,29 +108,55 @@ def _violations(evaluation: Evaluation, name: str) -> Iterator[str]:
         yield format_violation(violation, is_met=name not in evaluation.missed(part))
 
 
-def _notes(evaluation: Evaluation, question: str, names: list[str]) -> Iterator[str]:
-    """Yields what a table leaves out: how many draws and examples, and what saturation means."""
+def _notes(evaluation: Evaluation, question: str, labels: dict[str, str]) -> Iterator[str]:
+    """Yields what a table leaves out: constraints in full, how many draws and examples, and what saturation means."""
     parts = evaluation.estimates
-    if question == "model" and "log_likelihood" in names:
+    for name, label in labels.items():
+        if name.startswith(CONSTRAINT) and label != (text := _label(evaluation, name)):
+            yield f"[dim]{label}: {escape(text)}[/]"
+    if question == "model" and "log_likelihood" in labels:
         found = {part: estimates["log_likelihood"] for part, estimates in parts.items()}
         counts = ", ".join(f"{e.examples:,} {format_label(part)}" for part, e in found.items())
-        yield f"[dim]log-likelihood: importance sampling, K = {next(iter(found.values())).samples}, on {counts}[/]"
-    for name in names:
+        yield f"[dim]log-likelihood: K = {next(iter(found.values())).samples} draws, on {counts}[/]"
+    for name, label in labels.items():
         saturated = [part for part in parts if name in parts[part] and parts[part][name].is_saturated]
         if saturated:
-            where = " and ".join(map(format_label, saturated))
-            yield f"[yellow]* {_label(evaluation, name)} ({where}): {_SATURATED.get(name, 'near its cap')}[/]"
-    if any(name.startswith(DIMENSION) for name in names):
-        dimensions = sum(name.startswith(DIMENSION) for name in names)
+            where = ", ".join(map(format_label, saturated))
+            yield f"[yellow]* {label} ({where}): {_SATURATED.get(name, 'near its cap')}[/]"
+    if any(name.startswith(DIMENSION) for name in labels):
+        dimensions = sum(name.startswith(DIMENSION) for name in labels)
         yield f"[dim]{dimensions} dimensions; one is active where the posterior mean's variance is over 0.01[/]"
 
 
 _SATURATED = {
-    "log_likelihood": "the draws do not show that K suffices:\n  the truth may be much higher; try more --samples",
+    "log_likelihood": "K may not suffice:\n  the truth may be much higher; try more --samples",
     "mutual_information_lower": "near its cap, log N:\n  the truth may lie anywhere up to the rate",
     "kl_to_prior_upper": "from a mixture near its cap:\n  the truth may be much lower",
 }
 """What a reader should know of an estimate whose cap is near."""
+
+
+def _gap(evaluation: Evaluation) -> int:
+    """Returns how many blanks stand between two columns."""
+    return 2 if len(evaluation.estimates) < 3 else 1
+
+
+def _label_room(evaluation: Evaluation, width: int) -> int:
+    """Returns how wide the first column may be."""
+    parts, gap = len(evaluation.estimates), _gap(evaluation)
+    return max(LABEL, width - (UNIT + gap) - parts * (CELL + gap))
+
+
+def _labels(evaluation: Evaluation, names: list[str], room: int) -> dict[str, str]:
+    """Returns name → label; a constraint whose text is wider than the room goes by its number."""
+    labels = {}
+    for name in names:
+        label = _label(evaluation, name)
+        if len(label) > room and name.startswith(CONSTRAINT):
+            position = list(evaluation.problem.constraints).index(name.removeprefix(CONSTRAINT)) + 1
+            label = f"constraint {position}"
+        labels[name] = label
+    return labels
 
 
 def _label(evaluation: Evaluation, name: str) -> str:

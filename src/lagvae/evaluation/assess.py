@@ -15,17 +15,17 @@ import torch
 
 from lagvae.data.dataset import Data
 from lagvae.data.examples import Examples
-from lagvae.evaluation.aggregate import score_mixture
 from lagvae.evaluation.codes import Advance, Codes, collect_codes, random_order
-from lagvae.evaluation.density import FittedDensity, fit_density
-from lagvae.evaluation.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
+from lagvae.evaluation.density.aggregate import score_mixture
+from lagvae.evaluation.density.fitted import FittedDensity, fit_density
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
-from lagvae.evaluation.importance import log_likelihood
-from lagvae.evaluation.information import density_information, information_interval
+from lagvae.evaluation.latent.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
+from lagvae.evaluation.latent.information import density_information, information_interval
+from lagvae.evaluation.latent.representation import linear_probe
+from lagvae.evaluation.latent.units import active_units, rate_per_dimension
+from lagvae.evaluation.likelihood.importance import log_likelihood
 from lagvae.evaluation.questions import DIMENSION
-from lagvae.evaluation.representation import linear_probe
-from lagvae.evaluation.units import active_units, rate_per_dimension
 from lagvae.evaluation.visits import check_count
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem

@@ -90,6 +90,7 @@ class DedicatedFront(Front):
             violations=evaluation.violations(part),
             multipliers={name: point.multipliers.get(name, float("nan")) for name in problem.names},
             residuals=None,
+            data=solution.data or self.data,
             diagnosis=(),
         )
         if out is not None:

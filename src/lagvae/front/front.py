@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ At a neg_elbo that is kept, most information is least distortion and least infor
 branches of the paper's figure are one front of these two.
 """
 FILE = "front.json"
+TABLE = "points.parquet"
 
 
 @dataclass
@@ -112,7 +114,35 @@ class Front(ABC):
             ],
         }
 
+    def rows(self) -> list[dict[str, str | float | None]]:
+        """Returns a flat row for each point: what it solves, its weights, every estimate and its standard error."""
+        rows = []
+        for point in self.points:
+            row: dict[str, str | float | None] = {
+                "problem": point.problem,
+                "status": point.status,
+                "beta": point.beta,
+                "gamma": point.gamma,
+                "seconds": point.seconds,
+                "folder": point.folder,
+            }
+            for part in self.parts:
+                for name in next(p.estimates[part] for p in self.points if p.estimates):
+                    found = point.estimates.get(part, {}).get(name)
+                    row[f"{part} {name}"] = None if found is None else found.value
+                    row[f"{part} {name} standard error"] = None if found is None else found.standard_error
+            row |= {f"multiplier {name}": value for name, value in point.multipliers.items()}
+            rows.append({**row, **{f"violation {name}": value for name, value in point.violations.items()}})
+        return rows
+
     def write(self) -> None:
-        """Writes ``front.json`` into the front's folder."""
+        """Writes ``front.json`` into the front's folder, and ``points.parquet`` where pyarrow is installed."""
         assert self.folder is not None
         write_json(self.folder / FILE, self.as_dict())
+        if self.points and importlib.util.find_spec("pyarrow") is not None:
+            import pyarrow
+            import pyarrow.parquet
+
+            names = list(dict.fromkeys(name for row in self.rows() for name in row))
+            table = pyarrow.table({name: [row.get(name) for row in self.rows()] for name in names})
+            pyarrow.parquet.write_table(table, self.folder / TABLE)

@@ -21,7 +21,9 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Factors = tuple[Tensor, Tensor, Tensor]
 """1 + a, b and 1 + e of a layer."""
 WIDTH = 64
-"""Units in each hidden layer of the network that modulates."""
+"""Units of the perceptron that modulates."""
+STEEPNESS = 8.0
+"""Their initial slopes and thresholds are uniform up to it, for conditions in [-1, 1]."""
 
 
 class Modulation(nn.Module):
@@ -56,7 +58,10 @@ class Modulation(nn.Module):
         self.conditions = conditions
         self._names = _modulated_layers(model)
         self._sizes = [size for layer in self._layers(model) for size in (_units(layer), _units(layer), _inputs(layer))]
-        self.trunk = nn.Sequential(_linear(conditions, WIDTH, generator), nn.SiLU())
+        # Steep units: what is switched off at one end of the family has to stay off along a part of it, and no further.
+        self.trunk = nn.Sequential(torch.nn.utils.skip_init(nn.Linear, conditions, WIDTH), nn.SiLU())
+        for parameter in self.trunk.parameters():
+            nn.init.uniform_(parameter, -STEEPNESS, STEEPNESS, generator=generator)
         self.head = torch.nn.utils.skip_init(nn.Linear, WIDTH, sum(self._sizes))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -172,10 +177,3 @@ def _along_second(layer: Layer, factor: Tensor) -> Tensor:
     weight, groups = layer.weight, getattr(layer, "groups", 1)
     by_group = factor.reshape(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1)
     return by_group.reshape(weight.shape[0], -1, *[1] * (weight.dim() - 2))
-
-
-def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
-    linear = torch.nn.utils.skip_init(nn.Linear, inputs, outputs)
-    nn.init.kaiming_uniform_(linear.weight, a=5**0.5, generator=generator)
-    nn.init.uniform_(linear.bias, -1, 1, generator=generator)
-    return linear

@@ -21,7 +21,7 @@ from lagvae.training.session import Session
 
 FIRST = 0.01
 """Factor of β and γ at the beginning."""
-WARM_UP = 1 / 3
+WARM_UP = 0.2
 """Share of the run after which it is 1."""
 
 
@@ -32,9 +32,9 @@ class FrontSession(Session):
         E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · unit) ],    (β, γ) drawn afresh for each group of examples
 
     The divisor is the sum of the weights, as in a run of its own (setting ``balance``): no member's gradient
-    drowns the others'. For the first third of the run β and γ are smaller than their condition says, by a factor
-    that grows from 0.01 to 1: units that pressure on R has switched off stay off, for every member, so that the
-    family has to come from the side of low β. Its problem is the family's: min distortion + rate + mmd, no constraints.
+    drowns the others'. For the first fifth of the run β is smaller than the condition says, by a factor that grows
+    from 0.01 to 1, and γ follows a fifth later: units that pressure has switched off stay off, for every member, so
+    that the family has to come from the side of low β. Its problem is the family's: min distortion + rate + mmd.
 
     Attributes:
         model: The modulated network.
@@ -60,7 +60,9 @@ class FrontSession(Session):
         with self.model.at(conditions) as member, networks_in(self.dtype, self.device):
             draw = member.draw(x, self.batches.streams)
         values = self._measure_groups(draw)
-        beta, gamma = (warm_up(self.step / self.total_steps) * self.family.weights(conditions)).unbind(-1)
+        progress = self.step / self.total_steps
+        beta, gamma = self.family.weights(conditions).unbind(-1)
+        beta, gamma = warm_up(progress) * beta, warm_up(progress - WARM_UP) * gamma
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
         loss = ((values * weights).sum(-1) / (weights @ self._units)).mean()
 
@@ -100,8 +102,8 @@ class FrontSession(Session):
 
 
 def warm_up(progress: float) -> float:
-    """Returns the factor of β and γ when a share of the run is done."""
-    return FIRST ** (1 - min(1.0, progress / WARM_UP))
+    """Returns the factor of a weight, a share of the run after it was 0."""
+    return FIRST ** (1 - min(1.0, progress / WARM_UP)) if progress >= 0 else 0.0
 
 
 def in_groups(draw: Draw, groups: int) -> Draw:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lagvae.data.examples import Examples
 from lagvae.evaluation.codes import collect_codes, random_order
-from lagvae.evaluation.units import rate_per_dimension
+from lagvae.evaluation.latent.units import rate_per_dimension
 from lagvae.evaluation.visits import check_count, evaluating
 from lagvae.model.vae import VAE
 from lagvae.streams import Streams, derive_seed

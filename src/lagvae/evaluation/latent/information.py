@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.errors import SettingError, expected, nearest
-from lagvae.evaluation.aggregate import MixtureScores, log_densities
 from lagvae.evaluation.codes import Codes
-from lagvae.evaluation.density import Density
+from lagvae.evaluation.density.aggregate import MixtureScores, log_densities
+from lagvae.evaluation.density.fitted import Density
 from lagvae.evaluation.estimate import Estimate
 
 SATURATION_MARGIN = 2.0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lagvae.evaluation.information import rate_information
-from lagvae.evaluation.units import active_units, is_active, rate_per_dimension
+from lagvae.evaluation.latent.information import rate_information
+from lagvae.evaluation.latent.units import active_units, is_active, rate_per_dimension
 from truth import LinearGaussian
 from truth_codes import draw_codes
 

@@ -14,7 +14,7 @@ from torch import Tensor
 import lagvae as lv
 from lagvae.data.examples import Examples
 from lagvae.errors import SettingError
-from lagvae.evaluation.importance import ImportanceWeights, is_degenerate, is_heavy, log_likelihood, weigh
+from lagvae.evaluation.likelihood.importance import ImportanceWeights, is_degenerate, is_heavy, log_likelihood, weigh
 from lagvae.evaluation.visits import rows_at_once
 from lagvae.model.vae import VAE, mlp_vae
 from lagvae.streams import Streams

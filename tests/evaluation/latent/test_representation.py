@@ -10,7 +10,7 @@ import torch
 
 import lagvae as lv
 from lagvae.evaluation.codes import Codes, collect_codes
-from lagvae.evaluation.representation import linear_probe
+from lagvae.evaluation.latent.representation import linear_probe
 from lagvae.model.gaussian import DiagonalGaussian
 from lagvae.model.vae import mlp_vae
 

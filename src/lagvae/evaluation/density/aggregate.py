@@ -143,6 +143,8 @@ def _reduce(
     scale = CUDA_BLOCK if z.is_cuda else 1
     points, width = POINTS * scale, COMPONENTS * scale
     factors, constants = factors.to(dtype), constants.to(dtype)
+    # Beside the largest term, which is 1, this is nothing; further down exp ends in subnormal numbers, which are slow.
+    least = math.log(torch.finfo(dtype).tiny) + 1
     blocks = [
         (start, factors[:, start : start + width].contiguous(), constants[start : start + width])
         for start in range(0, len(constants), width)
@@ -158,9 +160,11 @@ def _reduce(
             rows = ((own >= start) & (own < start + len(constant))).nonzero()[:, 0]
             log_density[rows, own[rows] - start] = -math.inf
             maximum = torch.maximum(largest, log_density.amax(1))
-            total.mul_((largest - maximum).exp_()).add_(log_density.sub_(maximum[:, None]).exp_().sum(1))
+            total.mul_((largest - maximum).exp_())
+            total.add_(log_density.sub_(maximum[:, None]).clamp_min_(least).exp_().sum(1))
             largest = maximum
-        results.append(total.double().log() + largest.double())
+        found = total.double().log() + largest.double()
+        results.append(found.where(largest > torch.finfo(dtype).min, -math.inf))  # no component has any density there
         if advance is not None:
             advance(len(chunk))
     return torch.cat(results)

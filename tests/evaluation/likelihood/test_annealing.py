@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from lagvae.data.examples import Examples
-from lagvae.errors import SettingError
-from lagvae.evaluation.annealing import (
+from lagvae.errors import SettingError, ShapeError
+from lagvae.evaluation.likelihood.annealing import (
     Annealing,
     anneal,
     anneal_back,
@@ -19,10 +20,10 @@ from lagvae.evaluation.annealing import (
     make_path,
     tune,
 )
-from lagvae.evaluation.hamiltonian import transition
-from lagvae.evaluation.importance import log_likelihood
-from lagvae.evaluation.rate_distortion import rate_distortion
-from lagvae.model.vae import mlp_vae
+from lagvae.evaluation.likelihood.hamiltonian import transition
+from lagvae.evaluation.likelihood.importance import log_likelihood
+from lagvae.evaluation.likelihood.rate_distortion import rate_distortion
+from lagvae.model.vae import VAE, mlp_vae
 from truth import SIGMAS, LinearGaussian, standard_errors
 
 MODEL = LinearGaussian.with_true_posterior(event=6, latent=3, noise=0.6, seed=1)
@@ -31,6 +32,19 @@ OFF = MODEL.with_encoder(widen=1.5, shift=1.0)
 TINY = Annealing(temperatures=3, chains=2, leapfrogs=1)
 SHORT = Annealing(temperatures=12, chains=8, leapfrogs=3)
 LONG = Annealing(temperatures=120, chains=16, leapfrogs=4)
+
+
+class Rows(nn.Module):
+    """An encoder that takes examples of three columns, whatever the rows, and nothing else."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, columns = x.shape
+        assert columns == 3
+        return self.layer(x[:, :2].reshape(batch, 6))
 
 
 def examples_of(model: LinearGaussian, size: int, seed: int = 3) -> Examples:
@@ -210,6 +224,17 @@ def test_bits_are_annealed_and_bracketed() -> None:
     bracket = bracket_log_likelihood(model, size=40, annealing=annealing)
     assert abs(bracket.gap.value) < 0.1 + SIGMAS * bracket.gap.standard_error
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_flat_decoder_is_bracketed_once_the_shape_is_known() -> None:
+    flat = VAE(nn.Linear(6, 4), nn.Linear(2, 6), latent_dim=2)
+    image = VAE(Rows(flat.encoder), flat.decoder, latent_dim=2)
+    plain = bracket_log_likelihood(flat, size=4, annealing=TINY)
+    assert bracket_log_likelihood(image, size=4, annealing=TINY, event_shape=(2, 3)) == plain
+    with pytest.raises(ShapeError, match=r"puts out \(6,\), .* try event_shape=data.train.event_shape"):
+        bracket_log_likelihood(image, size=4, annealing=TINY)
+    with pytest.raises(ShapeError, match=r"a decoder with 12 outputs for examples of shape \(4, 3\)"):
+        bracket_log_likelihood(image, size=4, annealing=TINY, event_shape=(4, 3))
 
 
 def test_a_seed_decides_every_number() -> None:

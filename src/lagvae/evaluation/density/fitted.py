@@ -20,9 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.errors import SettingError, expected, nearest
-from lagvae.evaluation.autoregressive import fit_autoregressive
 from lagvae.evaluation.codes import Advance, Codes
-from lagvae.evaluation.kernel_density import fit_kernel_density
+from lagvae.evaluation.density.autoregressive import fit_autoregressive
+from lagvae.evaluation.density.kernel import fit_kernel_density
 from lagvae.streams import derive_seed
 
 Candidate = Literal["gaussian", "mixture", "autoregressive", "kernel"]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lagvae.errors import ShapeError, expected
-from lagvae.evaluation.aggregate import MixtureScores
 from lagvae.evaluation.codes import Advance, Codes
-from lagvae.evaluation.density import Density
+from lagvae.evaluation.density.aggregate import MixtureScores
+from lagvae.evaluation.density.fitted import Density
 from lagvae.evaluation.estimate import Estimate
-from lagvae.evaluation.information import mixture_information
+from lagvae.evaluation.latent.information import mixture_information
 from lagvae.streams import derive_seed
 from lagvae.terms.kernels import squared_distances
 from lagvae.terms.mmd import MMD, mmd

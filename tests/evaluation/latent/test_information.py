@@ -15,11 +15,11 @@ from torch import Tensor
 
 import lagvae as lv
 from lagvae.data.examples import Examples
-from lagvae.evaluation.aggregate import log_densities, score_mixture
 from lagvae.evaluation.codes import Codes, collect_codes
-from lagvae.evaluation.density import fit_gaussian
+from lagvae.evaluation.density.aggregate import log_densities, score_mixture
+from lagvae.evaluation.density.fitted import fit_gaussian
 from lagvae.evaluation.estimate import Estimate
-from lagvae.evaluation.information import (
+from lagvae.evaluation.latent.information import (
     InBatch,
     density_information,
     in_batch_information,

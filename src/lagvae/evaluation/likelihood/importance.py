@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lagvae.data.examples import Examples
 from lagvae.evaluation.estimate import Estimate
-from lagvae.evaluation.pareto import largest_reliable_shape, pareto_shape, tail_length
+from lagvae.evaluation.likelihood.pareto import largest_reliable_shape, pareto_shape, tail_length
 from lagvae.evaluation.visits import LARGEST_BLOCK, check_count, evaluating, prepared_blocks, rows_at_once
 from lagvae.model.vae import VAE
 from lagvae.streams import Streams, derive_seed
@@ -66,7 +66,7 @@ class ImportanceWeights:
 
     @property
     def tail_shape(self) -> Float[Tensor, " batch"]:
-        """k̂ of the largest weights (:func:`~lagvae.evaluation.pareto.pareto_shape`), NaN where too few are kept."""
+        """k̂ of the largest weights, NaN where too few are kept (``likelihood/pareto.py``)."""
         assert self._log_sum is not None
         return torch.full_like(self._log_sum, math.nan) if self._largest is None else pareto_shape(self._largest)
 

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lagvae.data.examples import Examples
-from lagvae.evaluation.annealing import Annealing, anneal, make_path, tune
-from lagvae.evaluation.importance import ImportanceWeights, is_degenerate
+from lagvae.evaluation.likelihood.annealing import Annealing, anneal, make_path, tune
+from lagvae.evaluation.likelihood.importance import ImportanceWeights, is_degenerate
 from lagvae.evaluation.visits import check_count, evaluating, prepared_blocks
 from lagvae.model.vae import VAE
 from lagvae.streams import Streams, derive_seed

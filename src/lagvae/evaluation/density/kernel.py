@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lagvae.evaluation.aggregate import log_sum_of_densities
 from lagvae.evaluation.codes import Codes
+from lagvae.evaluation.density.aggregate import log_sum_of_densities
 from lagvae.model.gaussian import DiagonalGaussian
 
 BANDWIDTHS = torch.logspace(-1.5, 0.25, 15, dtype=torch.float64).tolist()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import lagvae as lv
-from lagvae.evaluation.aggregate import score_mixture
-from lagvae.evaluation.density import fit_density, fit_gaussian
-from lagvae.evaluation.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
+from lagvae.evaluation.density.aggregate import score_mixture
+from lagvae.evaluation.density.fitted import fit_density, fit_gaussian
 from lagvae.evaluation.estimate import Estimate
+from lagvae.evaluation.latent.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
 from truth import KernelMeans, imq_expectation, rbf_expectation
 from truth_codes import ClusteredCodes, GaussianCodes
 

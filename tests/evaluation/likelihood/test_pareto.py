@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lagvae.evaluation.pareto import largest_reliable_shape, pareto_shape, tail_length
+from lagvae.evaluation.likelihood.pareto import largest_reliable_shape, pareto_shape, tail_length
 
 
 def largest(log_weights: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -18,10 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.data.examples import Examples
-from lagvae.errors import SettingError, expected, nearest
+from lagvae.errors import SettingError, ShapeError, expected, nearest
 from lagvae.evaluation.estimate import Estimate
-from lagvae.evaluation.hamiltonian import TARGET_ACCEPTANCE, Path, State, transition
-from lagvae.evaluation.importance import ImportanceWeights, summarise
+from lagvae.evaluation.likelihood.hamiltonian import TARGET_ACCEPTANCE, Path, State, transition
+from lagvae.evaluation.likelihood.importance import ImportanceWeights, summarise
 from lagvae.evaluation.visits import LARGEST_BLOCK, check_count, evaluating, prepared_blocks, rows_at_once
 from lagvae.model.gaussian import DiagonalGaussian
 from lagvae.model.vae import VAE
@@ -153,6 +153,7 @@ def bracket_log_likelihood(
     model: VAE,
     *,
     size: int = 100,
+    event_shape: Sequence[int] | None = None,
     annealing: Annealing | None = None,
     start: Start = "prior",
     seed: int = 0,
@@ -167,8 +168,9 @@ def bracket_log_likelihood(
     from above. Where the bracket is narrow, the same annealing can be trusted on data like the model's own.
 
     Args:
-        model: Whose p(x); its decoder's output is shaped like an example.
+        model: Whose p(x).
         size: How many examples to make.
+        event_shape: Shape of an example: ``data.train.event_shape``. That of the decoder's output if none is given.
         annealing: How chains walk, in both directions.
         start: Where the walk up begins.
         seed: Of the data, chains and moves.
@@ -179,6 +181,7 @@ def bracket_log_likelihood(
 
     Raises:
         SettingError: ``size`` is no positive whole number, or ``start`` is unknown.
+        ShapeError: The networks do not fit examples of ``event_shape``, or of the decoder's own.
 
     Source: [Grosse2015], section 3; for decoders, [Wu2017].
     """
@@ -187,10 +190,10 @@ def bracket_log_likelihood(
     streams = Streams(derive_seed(seed, "bracket_log_likelihood"), model.device)
     lower, upper, sizes, sizes_above = [], [], [], []
     with evaluating(model), torch.no_grad():
-        event_shape = tuple(model.decoder(torch.zeros(1, model.latent_dim, device=model.device)).shape[1:])
-        for index in torch.arange(size).split(annealing.block(model, event_shape)):
+        shape = _checked_shape(model, event_shape)
+        for index in torch.arange(size).split(annealing.block(model, shape)):
             z = torch.randn(len(index), model.latent_dim, device=model.device, generator=streams.prior)
-            x = model.likelihood.sample(model.decoder(z), streams.binarisation)
+            x = _simulate(model, z, streams.binarisation).reshape(len(z), *shape)
             path = make_path(model, x, start)
             step_sizes = tune(path, annealing, streams.posterior)
             below = climb(path, annealing, streams.posterior, step_sizes)
@@ -213,6 +216,27 @@ def bracket_log_likelihood(
             examples=size,
         ),
     )
+
+
+def _simulate(model: VAE, z: Float[Tensor, "batch latent"], generator: torch.Generator) -> Tensor:
+    """Draws x ~ p(x|z)."""
+    return model.likelihood.sample(model.decoder(z), generator)
+
+
+def _checked_shape(model: VAE, event_shape: Sequence[int] | None) -> tuple[int, ...]:
+    """Returns the shape of an example that both networks take."""
+    if event_shape is not None:
+        model.check_shapes(event_shape)
+        return tuple(event_shape)
+    nowhere = torch.zeros(1, model.latent_dim, device=model.device)
+    shape = tuple(_simulate(model, nowhere, torch.Generator(model.device)).shape[1:])
+    try:
+        model.check_shapes(shape)
+    except ShapeError as error:
+        got = f"a decoder that puts out {shape}, which the encoder does not take"
+        fix = "event_shape=data.train.event_shape"
+        raise ShapeError(expected("two networks for one shape of examples", got=got, fix=fix)) from error
+    return shape
 
 
 def make_path(model: VAE, x: Float[Tensor, "batch *event"], start: Start) -> Path:

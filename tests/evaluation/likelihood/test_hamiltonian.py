@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lagvae.evaluation.annealing import Start, make_path
-from lagvae.evaluation.hamiltonian import Path, State, leapfrog, transition
+from lagvae.evaluation.likelihood.annealing import Start, make_path
+from lagvae.evaluation.likelihood.hamiltonian import Path, State, leapfrog, transition
 from lagvae.model.gaussian import standard_normal_log_prob
 from truth import SIGMAS, LinearGaussian, standard_errors
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 import lagvae as lv
-from lagvae.evaluation import autoregressive
-from lagvae.evaluation.autoregressive import AutoregressiveMixture, fit_autoregressive
 from lagvae.evaluation.codes import Codes
-from lagvae.evaluation.density import Candidate, Density, fit_density, fit_gaussian, fit_mixture
-from lagvae.evaluation.kernel_density import fit_kernel_density
+from lagvae.evaluation.density import autoregressive
+from lagvae.evaluation.density.autoregressive import AutoregressiveMixture, fit_autoregressive
+from lagvae.evaluation.density.fitted import Candidate, Density, fit_density, fit_gaussian, fit_mixture
+from lagvae.evaluation.density.kernel import fit_kernel_density
 from truth_codes import ClusteredCodes, GaussianCodes
 
 CLUSTERS = ClusteredCodes(centres=((-1.5, 0.0), (1.0, 1.2), (0.5, -1.0)), weights=(0.5, 0.3, 0.2), std=0.3)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lagvae.evaluation import aggregate
-from lagvae.evaluation.aggregate import log_densities, log_sum_of_densities, score_mixture
 from lagvae.evaluation.codes import Codes
+from lagvae.evaluation.density import aggregate
+from lagvae.evaluation.density.aggregate import log_densities, log_sum_of_densities, score_mixture
 from lagvae.model.gaussian import DiagonalGaussian
 from truth_codes import GaussianCodes, draw_codes
 
@@ -124,3 +124,18 @@ def test_progress_is_told() -> None:
     done: list[int] = []
     score_mixture(ragged(600, 2), advance=done.append)
     assert sum(done) == 600
+
+
+def test_without_any_component_there_is_no_density() -> None:
+    posterior = DiagonalGaussian(torch.zeros(1, 2), torch.zeros(1, 2))
+    nothing = log_sum_of_densities(torch.zeros(3, 2), posterior, excluded=torch.zeros(3, dtype=torch.int64))
+    assert nothing.tolist() == [-math.inf] * 3
+
+
+def test_what_lies_far_under_the_largest_term_changes_nothing() -> None:
+    """Terms 10 to 10,000 nats under the largest: exact in float64, and within rounding in float32's blocks."""
+    mean = torch.linspace(0, 140, 3000).unsqueeze(1)
+    posterior = DiagonalGaussian(mean, torch.zeros(3000, 1))
+    z = torch.linspace(-5, 145, 2000).unsqueeze(1)
+    exact = torch.logsumexp(log_densities(z, posterior), 1)
+    torch.testing.assert_close(log_sum_of_densities(z, posterior), exact, rtol=0, atol=1e-2)

@@ -1,0 +1,240 @@
+"""The judge of fronts: one modulated network against a run for every weight and every bound.
+
+    python benchmarks/front.py                                 what is there, as a page; nothing is trained
+    python benchmarks/front.py --train --setups mnist digits   trains what is missing; resumes
+
+Each setup trains one amortised front, and beside it, with as many epochs each, runs of fixed weights, constant and
+warmed up from 0 (MNIST: the grid of ``regret.py``, 9 β; elsewhere 5 β). MNIST also has the dedicated runs of
+``regret.py``: most and least information at neg_elbo <= 99, 102 and 106. A *gain* is the least D + βR over all of
+these at a β's own weight (so also of runs that were trained for another weight) minus the front's: positive where the
+front is better. Hypervolumes are of (distortion, rate) in nats² up to (200, 150); a point counts as dominated if
+another is 0.2 nat better in both. Bounds that were solved on the front are measured again on the whole training data.
+Results: ``results/front.md``, points in ``results/front_points.json``, the other runs in ``front_runs.jsonl`` and
+``regret_runs.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fixed_weights import BETAS, grid_runs, weighted_problem
+from held_out import hardware
+from regret import PROBLEMS
+from runs import Cache, Record, Run, convolutional_vae
+
+RESULTS = Path(__file__).parent / "results"
+POINTS = RESULTS / "front_points.json"
+REFERENCE = (200.0, 150.0)
+MARGIN = 0.2
+SOLVED = ("max mi s.t. neg_elbo <= best + 1", "max mi s.t. neg_elbo <= best + 8", "min mi s.t. neg_elbo <= best + 1")
+SOLVED += ("min mi s.t. neg_elbo <= best + 8", "min distortion s.t. rate == 15")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Data and networks, the same for the front and for the runs beside it.
+
+    Attributes:
+        data: A named set.
+        settings: Other settings than the defaults.
+        betas: Weights of the runs beside it.
+        solved: Problems to solve on the front and measure again.
+    """
+
+    data: str
+    settings: dict[str, Any]
+    betas: tuple[float, ...] = (0.1, 0.35, 1.0, 3.0, 10.0)
+    solved: tuple[str, ...] = SOLVED[:4]
+
+    def runs(self) -> list[Run]:
+        """Returns the runs of fixed weights."""
+        settings = tuple(sorted(self.settings.items()))
+        return [
+            Run(weighted_problem(beta, 0.0), dual, self.data, 0, settings)
+            for beta in self.betas
+            for dual in ("warmup", "fixed")
+        ]
+
+
+SMALL = {"hidden": (256, 256), "epochs": 15}
+SETUPS = {
+    "mnist": Setup("mnist", {}, BETAS, SOLVED),
+    "digits": Setup("digits", {"hidden": (256, 256), "latent_dim": 10, "batch_size": 100, "epochs": 200}),
+    "fashion-mnist": Setup("fashion-mnist", SMALL),
+    "latent 10": Setup("mnist", {**SMALL, "latent_dim": 10}),
+    "convolutional": Setup("mnist", {"network": "convolutional", "latent_dim": 16, "epochs": 10}),
+}
+
+
+def train_front(name: str) -> dict[str, Any]:
+    """Trains a setup's front, solves problems on it, and returns points and what was measured."""
+    import torch
+
+    import lagvae as lv
+    from lagvae.front.amortised import AmortisedFront
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    setup = SETUPS[name]
+    settings = dict(setup.settings)
+    if settings.pop("network", "mlp") == "convolutional":
+        settings["model"] = convolutional_vae(settings.pop("latent_dim"), seed=0)
+    began = time.process_time()
+    front = lv.fit_front(setup.data, divergence="none", progress=False, **settings)
+    assert isinstance(front, AmortisedFront)
+    seconds, threads = time.process_time() - began, torch.get_num_threads()
+    solved = {}
+    for problem in setup.solved:
+        solution = front.solve(problem)
+        again = lv.evaluate(solution, quick=True)
+        solved[str(solution.problem)] = {"solved": solution.violations, "measured": again.violations("train")}
+    members = {
+        f"{beta:g}": {
+            part: {n: found[n].value for n in ("distortion", "rate")}
+            for part in ("train", "test")
+            for found in [front.surface.estimates(part, beta=beta, gamma=10.0)]  # type: ignore[union-attr]
+        }
+        for beta in setup.betas
+    }
+    return {
+        "members": members,
+        "points": {part: front.values(part).tolist() for part in ("train", "test")},
+        "solved": solved,
+        "training_seconds": front.seconds,
+        "processor_seconds": seconds,
+        "threads": threads,
+        "steps": front.steps,
+        "hardware": hardware(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def time_ratio(blocks: int = 12, steps: int = 10) -> dict[str, float]:
+    """Times blocks of steps of a front and of a plain run in turn, on MNIST with the original's networks."""
+    import torch
+
+    import lagvae as lv
+    from lagvae.front.fit_amortised import _build_session
+    from lagvae.problem.problem import Problem
+    from lagvae.settings import FrontSettings, Settings
+    from lagvae.training.build import build_session
+    from lagvae.training.hardware import keep_freed_memory
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    keep_freed_memory()
+    data = lv.open_data("mnist", progress=False)
+    sessions = {
+        "plain": build_session(Problem.parse("min distortion + rate"), data, Settings()),
+        "front": _build_session(data, FrontSettings(divergence="none"), Settings(), None, None),
+        "front with mmd": _build_session(data, FrontSettings(), Settings(), None, None),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sessions}
+    for _ in range(blocks):
+        for name, session in sessions.items():
+            began = time.process_time()
+            for _ in range(steps):
+                session.take_step()
+            seconds[name].append((time.process_time() - began) / steps)
+    medians = {name: float(np.median(found[2:])) for name, found in seconds.items()}
+    return {name: medians[name] / medians["plain"] for name in ("front", "front with mmd")}
+
+
+def values(record: Record, part: str) -> tuple[float, float]:
+    """Returns (distortion, rate) of a run."""
+    found = record["values"][part]
+    return found["distortion"][0], found["rate"][0]
+
+
+def beside(name: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """Returns run → part → (distortion, rate) of everything that was trained beside a front."""
+    cache = Cache(RESULTS / "front_runs.jsonl")
+    runs = SETUPS[name].runs()
+    if name == "mnist":
+        cache = Cache(RESULTS / "regret_runs.jsonl")
+        runs = [*grid_runs(), *(Run(p, "forecast", seed=seed) for p in PROBLEMS for seed in (0, 1, 2))]
+    found = {run: record for run in runs if (record := cache.get(run)) and "values" in record}
+    return {
+        f"{run.dual}: {run.problem}, seed {run.seed}": {part: values(record, part) for part in ("train", "test")}
+        for run, record in found.items()
+    }
+
+
+def page(points: dict[str, Any]) -> Iterator[str]:
+    """Yields the page."""
+    from lagvae.front.pareto import dominated, hypervolume
+
+    yield f"# Fronts\n\n{__doc__.split(chr(10), 1)[1].strip()}\n"
+    if ratio := points.get("time ratio"):
+        times = ", ".join(f"{name} {value:.2f}" for name, value in ratio["ratios"].items())
+        yield f"Processor time of a step against a plain run's, in turn in one process: {times}"
+        yield f"({ratio['hardware']}, {ratio['date']}).\n"
+    for name in SETUPS:
+        if name not in points:
+            continue
+        found, others = points[name], beside(name)
+        yield f"## {name}\n"
+        yield (
+            f"{found['steps']:,} steps in {found['training_seconds']:.0f} s, {found['threads']} thread(s);"
+            f" {found['hardware']}, {found['date']}. {len(others)} runs beside it.\n"
+        )
+        for part in ("train", "test"):
+            theirs = np.array([run[part] for run in others.values()])
+            ours = np.array(found["points"][part])
+            yield f"**{part}**\n"
+            yield "| β | D | R | D + R | D + βR | best other run | gain |"
+            yield "| --- | --- | --- | --- | --- | --- | --- |"
+            for beta, member in found["members"].items():
+                d, r = member[part]["distortion"], member[part]["rate"]
+                best = min(theirs @ np.array([1.0, float(beta)])) if len(theirs) else float("nan")
+                loss = d + float(beta) * r
+                yield f"| {beta} | {d:.2f} | {r:.2f} | {d + r:.2f} | {loss:.2f} | {best:.2f} | {best - loss:+.2f} |"
+            if len(theirs):
+                lost = dominated(ours, by=theirs, margin=MARGIN).mean()
+                won = dominated(theirs, by=ours, margin=MARGIN).mean()
+                volumes = [hypervolume(points, reference=REFERENCE) for points in (ours, theirs)]
+                yield f"\nHypervolume: front {volumes[0]:,.0f}, others {volumes[1]:,.0f}. Dominated by {MARGIN} nat:"
+                yield f"{lost:.0%} of the front's {len(ours)} members, {won:.0%} of the other {len(theirs)} runs.\n"
+        yield "| solved on the front | violation as solved | measured again |"
+        yield "| --- | --- | --- |"
+        for problem, violation in found["solved"].items():
+            cells = (", ".join(f"{value:+.3f}" for value in violation[key].values()) for key in ("solved", "measured"))
+            yield f"| {problem} | {' | '.join(cells)} |"
+        yield ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", action="store_true", help="train what is missing")
+    parser.add_argument("--setups", nargs="*", choices=list(SETUPS), default=list(SETUPS))
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a thread each; 1: one with every thread")
+    parser.add_argument("--time", action="store_true", help="time a step against a plain run's")
+    arguments = parser.parse_args()
+    points: dict[str, Any] = json.loads(POINTS.read_text()) if POINTS.exists() else {}
+    if arguments.time:
+        points["time ratio"] = {
+            "ratios": time_ratio(),
+            "hardware": hardware(),
+            "date": datetime.date.today().isoformat(),
+        }
+    for name in arguments.setups if arguments.train else ():
+        if name not in points:
+            points[name] = train_front(name)
+            POINTS.write_text(json.dumps(points, indent=1) + "\n")
+        cache = Cache(RESULTS / ("regret_runs.jsonl" if name == "mnist" else "front_runs.jsonl"))
+        cache.fill(SETUPS[name].runs(), jobs=arguments.jobs)
+    POINTS.write_text(json.dumps(points, indent=1) + "\n")
+    text = "\n".join(page(points)) + "\n"
+    (RESULTS / "front.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""log p(x): from the encoder, by annealing, and what a decoder could compress to."""

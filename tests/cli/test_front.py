@@ -1,0 +1,61 @@
+"""lagvae front and lagvae solve, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import lagvae as lv
+from lagvae.cli.main import main
+
+NETWORK = ["--hidden", "16", "--latent-dim", "2", "--precision", "float32", "--device", "cpu"]
+TINY = ["--data", "digits", "--batch-size", "500", *NETWORK]
+
+
+def test_a_front_is_trained_shown_and_solved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    front, run = str(tmp_path / "front"), str(tmp_path / "run")
+    assert main(["front", *TINY, "--epochs", "4", "--divergence", "none", "--beta-high", "5", "--out", front]) == 0
+    shown = capsys.readouterr().out
+    assert "amortised front, 11 points: trained; solve problems on it" in shown
+    assert f'next     lagvae solve {front} "max mi s.t. neg_elbo <= ' in shown.replace("\n", "")
+    assert main(["solve", front, "min distortion + 2*rate", "--out", run]) == 0
+    assert "the best of the front, at β = " in capsys.readouterr().out
+    assert main(["evaluate", run, "--quick"]) == 0
+    capsys.readouterr()
+    assert main(["solve", front, "max mi s.t. neg_elbo <= 1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "infeasible"
+    assert max(point.beta or 0 for point in lv.load_front(front).points) == pytest.approx(5.0)
+
+
+def test_ranges_make_a_dedicated_front_that_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    front = str(tmp_path / "front")
+    asked = ["front", "max mi s.t. neg_elbo <= 60:70:10", *TINY, "--epochs", "2", "--out", front]
+    assert main(asked) == 0
+    shown = capsys.readouterr()
+    assert "plan: 2 points, dedicated, 6 steps each" in shown.err
+    assert "dedicated front, 2 points: " in shown.out
+    assert main(asked) == 2
+    assert "--resume to go on, --overwrite, or another --out" in capsys.readouterr().err
+    assert main(["front", "--resume", front, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert [point["problem"][-2:] for point in again["points"]] == ["60", "70"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["front"], "expected data, got none; try --data mnist"),
+        (["front", "--method", "dedicated", *TINY], "expected problems, got none"),
+        (["front", "max mi s.t. neg_elbo <= 9:1:1", *TINY], "expected a range first:last:step, got '9:1:1'"),
+        (["front", "--beta-hihg", "3"], "try '--beta-high'"),
+        (["front", "--beta-low", "30", *TINY], "0 < beta_low < beta_high"),
+        (["solve", "nowhere", "min neg_elbo"], "expected a run at nowhere"),
+    ],
+)
+def test_wrong_usage_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    complaint = capsys.readouterr().err
+    assert message in complaint
+    assert len(complaint.splitlines()) == 1

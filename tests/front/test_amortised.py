@@ -1,0 +1,233 @@
+"""A front of one network: trained, solved, saved, resumed, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lagvae as lv
+from lagvae.front.amortised import AmortisedFront
+from lagvae.front.session import FrontSession, warm_up
+from lagvae.storage.checkpoint import load_checkpoint
+from small_fronts import SMALL
+from tiny_runs import assert_same_tensors
+
+
+def tiny(out: Path | None = None, **changes: Any) -> AmortisedFront:
+    """A front after three steps an epoch, three epochs."""
+    front = lv.fit_front("digits", out=out, **{**SMALL, "batch_size": 500, "epochs": 3, **changes})
+    assert isinstance(front, AmortisedFront)
+    return front
+
+
+def neg_elbo_of(front: AmortisedFront, beta: float) -> float:
+    return front.surface.estimates("held_out", beta=beta, gamma=10.0)["neg_elbo"].value  # type: ignore[union-attr]
+
+
+def test_less_is_paid_for_what_weighs_more(trained_front: AmortisedFront) -> None:
+    distortion, rate = trained_front.values("train").T
+    assert (np.diff(rate) < 0).all()
+    assert (np.diff(distortion) > 0).all()
+    assert rate[0] > 3 * rate[-1]
+
+
+def test_a_member_is_better_at_its_own_weight_than_members_far_away(trained_front: AmortisedFront) -> None:
+    distortion, rate = trained_front.values("train").T
+    betas = np.array([point.beta for point in trained_front.points])
+    losses = distortion[None, :] + betas[:, None] * rate[None, :]  # [weight, member]
+    # Three members are 1.4 in log β; within that, the loss is flat and 480 steps are few.
+    assert (np.abs(losses.argmin(1) - np.arange(len(betas))) <= 3).all()
+
+
+def test_a_solution_measures_what_the_surface_said(trained_front: AmortisedFront) -> None:
+    solution = trained_front.solve("min distortion + 0.77*rate")
+    again = lv.evaluate(solution, quick=True)
+    assert solution.evaluation is not None
+    for part in ("train", "held_out", "test"):
+        for name in ("distortion", "rate", "neg_elbo"):
+            # The same examples and random numbers; the spline lies between members that are not this one.
+            assert again[part][name].value == pytest.approx(solution.evaluation[part][name].value, abs=0.02)
+
+
+def test_bounds_hold_on_the_data_that_they_were_solved_on(trained_front: AmortisedFront) -> None:
+    for on in ("held_out", "train"):
+        best = trained_front.values(on, ("neg_elbo",)).min()
+        solution = trained_front.solve(f"max mi s.t. neg_elbo <= {best + 1}", on=on)
+        assert solution.status is lv.Status.FEASIBLE
+        again = lv.evaluate(solution, quick=True)
+        assert again.violations(on)["neg_elbo"] == pytest.approx(0.0, abs=0.05)
+
+
+def test_held_out_data_decide_where_there_are_any(trained_front: AmortisedFront) -> None:
+    bound = neg_elbo_of(trained_front, 0.4)
+    solution = trained_front.solve(f"max mi s.t. neg_elbo <= {bound}")
+    assert solution.evaluation is not None
+    assert solution.evaluation.judged == "held_out"
+    assert solution.beta == pytest.approx(0.4, rel=0.01)
+    assert "held-out data" in solution.message
+    with pytest.raises(lv.DataError, match="train or held_out, got 'test'"):
+        trained_front.solve("min neg_elbo", on="test")
+
+
+def test_the_answer_comes_in_under_a_second(trained_front: AmortisedFront) -> None:
+    trained_front.solve("min neg_elbo")  # imports
+    began = time.process_time()
+    trained_front.solve("max mi s.t. neg_elbo <= best + 1")
+    assert time.process_time() - began < 1
+
+
+def test_an_infeasible_bound_names_the_nearest_one_that_is_not(trained_front: AmortisedFront) -> None:
+    solution = trained_front.solve("max mi s.t. neg_elbo <= 10")
+    assert solution.status is lv.Status.INFEASIBLE
+    assert solution.suggestion is not None
+    assert trained_front.solve(solution.suggestion).status is lv.Status.FEASIBLE
+    lowest = trained_front.values("held_out", ("neg_elbo",)).min()
+    assert solution.violations["neg_elbo"] == pytest.approx(lowest - 10, abs=0.3)
+
+
+def test_a_solution_is_a_run_like_any_other(trained_front: AmortisedFront, tmp_path: Path) -> None:
+    out = tmp_path / "solved"
+    solution = trained_front.solve("max mi s.t. neg_elbo <= best + 1", out=out)
+    loaded = lv.load(out)
+    assert_same_tensors(loaded.model.state_dict(), solution.model.state_dict())
+    assert (loaded.status, loaded.multipliers) == (solution.status, pytest.approx(solution.multipliers))
+    assert loaded.model.sample(3).shape == (3, 1, 8, 8)
+    quick = lv.evaluate(out, quick=True)
+    assert quick.violations()["neg_elbo"] == pytest.approx(0.0, abs=0.05)
+    with pytest.raises(lv.CheckpointError, match="no run at"):
+        trained_front.solve("min neg_elbo", out=out)
+    trained_front.solve("min neg_elbo", out=out, overwrite=True)
+    assert str(lv.load(out).problem) == "min neg_elbo"
+
+
+def test_polishing_trains_on_from_the_weights_and_multipliers(trained_front: AmortisedFront, tmp_path: Path) -> None:
+    problem = "max mi s.t. neg_elbo <= best + 1"
+    solved = trained_front.solve(problem, on="train")
+    polished = trained_front.solve(problem, on="train", polish=4, out=tmp_path / "polished")
+    assert (polished.step, polished.folder) == (4 * 12, tmp_path / "polished")
+    first = polished.history[0]
+    assert first["constraints"]["neg_elbo"]["multiplier"] == pytest.approx(solved.multipliers["neg_elbo"], rel=0.2)
+    # The very first steps already stand where the front's member stood.
+    assert first["terms"]["neg_elbo"] == pytest.approx(float(solved.evaluation["train"]["neg_elbo"].value), abs=2)  # type: ignore[index]
+    assert lv.load(tmp_path / "polished").status is polished.status
+
+
+def test_loaded_it_solves_the_same(trained_front: AmortisedFront) -> None:
+    assert trained_front.folder is not None
+    loaded = lv.load_front(trained_front.folder)
+    assert isinstance(loaded, AmortisedFront)
+    problem = "max mi s.t. neg_elbo <= best + 1"
+    ours, theirs = trained_front.solve(problem), loaded.solve(problem)
+    assert_same_tensors(ours.model.state_dict(), theirs.model.state_dict())
+    assert ours.multipliers == theirs.multipliers
+    assert loaded.hypervolume((60.0, 60.0)) == trained_front.hypervolume((60.0, 60.0)) > 0
+    content = json.loads((trained_front.folder / "front.json").read_text())
+    assert len(content["points"]) == len(trained_front.points) == 11
+    assert content["method"] == "amortised"
+
+
+def test_its_points_are_a_table_too(trained_front: AmortisedFront) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra: tables")
+    assert trained_front.folder is not None
+    table = parquet.read_table(trained_front.folder / "points.parquet").to_pydict()
+    assert table["train rate"] == trained_front.values("train", ("rate",))[:, 0].tolist()
+    assert table["beta"] == [point.beta for point in trained_front.points]
+
+
+def test_a_divergence_makes_it_a_rectangle_and_weighs() -> None:
+    front = tiny(epochs=120, gamma_high=1e4)
+    assert len(front.points) == 44
+    assert front.surface is not None
+    assert front.surface.gammas == pytest.approx((10.0, 100.0, 1e3, 1e4))
+    mmd = front.values("train", ("mmd_unbiased",)).reshape(11, 4)
+    assert mmd[:4, -1].mean() < 0.7 * mmd[:4, 0].mean()  # where there is information to shape
+    solution = front.solve("max mi s.t. neg_elbo <= best + 2, mmd(estimator=unbiased) <= best + 1e-3")
+    assert solution.status is lv.Status.FEASIBLE
+    assert set(solution.weights) == {"distortion", "rate", "mmd"}
+
+
+def test_a_front_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    tiny(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        take_step = FrontSession.take_step
+
+        def watched(session: FrontSession) -> torch.Tensor:
+            values = take_step(session)
+            if session.step == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+            return values
+
+        patch.setattr(FrontSession, "take_step", watched)
+        stopped = tiny(cut)
+    assert (stopped.status, stopped.steps, stopped.points) == (lv.Status.STOPPED, 4, ())
+    with pytest.raises(lv.CheckpointError, match="a finished front"):
+        lv.load_front(cut)
+    with pytest.raises(lv.ProblemError, match="a front that was trained to its end"):
+        stopped.solve("min neg_elbo")
+    resumed = tiny(cut, resume=True)
+    assert_same_tensors(load_checkpoint(whole / "checkpoints")[0], load_checkpoint(cut / "checkpoints")[0])
+    assert resumed.steps == 9
+    contents = [json.loads((folder / "front.json").read_text())["points"] for folder in (whole, cut)]
+    for point in (*contents[0], *contents[1]):
+        del point["seconds"]
+    assert contents[0] == contents[1]
+
+
+def test_a_seed_decides_every_bit_and_the_global_random_state_is_left_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, again, other = tiny(), tiny(), tiny(seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(one.values(), again.values())
+    assert not np.array_equal(one.values(), other.values())
+
+
+def test_a_model_of_ones_own_is_modulated_and_left_unchanged_in_shape(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+
+    def build() -> lv.VAE:
+        encoder = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.GELU(), nn.Flatten(), nn.Linear(64, 4))
+        decoder = nn.Sequential(nn.Linear(2, 32), nn.GELU(), nn.Linear(32, 64), nn.Unflatten(1, (1, 8, 8)))
+        return lv.VAE(encoder, decoder, latent_dim=2)
+
+    front = tiny(tmp_path, model=build())
+    folded = front.model_at(beta=0.5)
+    assert [type(layer) for layer in folded.encoder] == [nn.Conv2d, nn.GELU, nn.Flatten, nn.Linear]
+    with pytest.raises(lv.CheckpointError, match=r"lv.load_front\(folder, model=my_vae\)"):
+        lv.load_front(tmp_path)
+    loaded = lv.load_front(tmp_path, model=build())
+    assert isinstance(loaded, AmortisedFront)
+    assert_same_tensors(loaded.model_at(beta=0.5).state_dict(), folded.state_dict())
+
+
+def test_weights_warm_up_by_factors() -> None:
+    assert warm_up(0.0) == pytest.approx(0.01)
+    assert warm_up(0.1) == pytest.approx(0.1)
+    assert (warm_up(0.2), warm_up(1.0), warm_up(-0.1)) == (pytest.approx(1.0), 1.0, 0.0)
+
+
+def test_what_a_front_does_not_cover_is_refused(trained_front: AmortisedFront) -> None:
+    with pytest.raises(lv.SettingError, match=r"β in \[0.1, 10\], got 20"):
+        trained_front.model_at(beta=20.0)
+    with pytest.raises(lv.ProblemError, match="a problem over distortion, rate"):
+        trained_front.solve("max mi s.t. neg_iwae <= 30")
+    with pytest.raises(lv.SettingError, match=r"0 < beta_low < beta_high, got 3 and 2"):
+        tiny(beta_low=3.0, beta_high=2.0)
+    with pytest.raises(lv.SettingError, match="one mmd as divergence, got 'rate'"):
+        tiny(divergence="rate")
+    with pytest.raises(lv.SettingError, match="a method, got 'amortized'; try 'amortised'"):
+        lv.fit_front("digits", method="amortized")
+    with pytest.raises(lv.SettingError, match="no problem for an amortised front"):
+        lv.fit_front("digits", ["max mi s.t. neg_elbo <= 30"], method="amortised", **SMALL)
+    with pytest.raises(lv.SettingError, match="problems, got none"):
+        lv.fit_front("digits", method="dedicated", **SMALL)

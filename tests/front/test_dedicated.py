@@ -1,0 +1,129 @@
+"""A front of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lagvae as lv
+from lagvae.front.dedicated import DedicatedFront
+from lagvae.training.session import Session
+from small_fronts import SMALL
+from tiny_runs import assert_same_run
+
+PROBLEMS = ["max mi s.t. neg_elbo <= 40:60:20", "min mi s.t. neg_elbo <= 1"]
+
+
+def fit(out: Path | None = None, method: str = "dedicated", **changes: Any) -> DedicatedFront:
+    """Three points of 9 steps each: bounds at 40 and 60, and one that nothing can keep."""
+    options = {**SMALL, "batch_size": 500, "epochs": 3, "data_folder": None, **changes}
+    front = lv.fit_front("digits", PROBLEMS, method=method, out=out, **options)
+    assert isinstance(front, DedicatedFront)
+    return front
+
+
+def test_every_point_is_the_run_that_fit_would_make(tmp_path: Path) -> None:
+    front = fit(tmp_path / "front")
+    assert [point.problem for point in front.points] == [
+        "max mutual_information s.t. neg_elbo <= 40",
+        "max mutual_information s.t. neg_elbo <= 60",
+        "min mutual_information s.t. neg_elbo <= 1",
+    ]
+    alone = lv.fit(
+        front.points[1].problem, "digits", out=tmp_path / "alone", **{**SMALL, "batch_size": 500, "epochs": 3}
+    )
+    assert front.points[1].folder is not None
+    assert_same_run(tmp_path / "front" / front.points[1].folder, tmp_path / "alone")
+    assert front.points[1].multipliers == alone.multipliers
+    assert front.steps == 27
+
+
+def test_infeasible_points_are_kept_and_marked(tmp_path: Path) -> None:
+    front = fit(tmp_path)
+    assert front.points[2].status == "infeasible"
+    assert "missed 'neg_elbo <= 1'" in front.points[2].message
+    assert np.isfinite(front.values()).all()
+    assert "infeasible" in front.message
+    content = json.loads((tmp_path / "front.json").read_text())
+    assert [point["status"] for point in content["points"]] == [point.status for point in front.points]
+
+
+def test_a_run_that_fails_is_a_point_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lagvae.front.fit_dedicated as module
+
+    def fail(problem: str, *args: Any, **options: Any) -> lv.Solution:
+        if "60" in problem:
+            raise lv.SolveError("expected luck, got none; try again")
+        return lv.fit(problem, *args, **options)
+
+    monkeypatch.setattr(module, "fit", fail)
+    front = fit(tmp_path)
+    assert (front.points[1].status, front.points[1].message) == ("failed", "expected luck, got none; try again")
+    assert np.isnan(front.values()[1]).all()
+    assert not front.non_dominated()[1]
+    assert "1 failed or diverged" in front.message
+    with pytest.raises(lv.SolveError, match="a finished run for"):
+        front.solution_at(1)
+
+
+def test_interrupted_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole")
+    count = 0
+
+    take_step = Session.take_step
+    with pytest.MonkeyPatch.context() as patch:
+
+        def watched(session: Session) -> Any:
+            nonlocal count
+            values = take_step(session)
+            count += 1
+            if count == 8 + 9 + 4:  # timing, the first run, four steps of the second
+                os.kill(os.getpid(), signal.SIGINT)
+            return values
+
+        patch.setattr(Session, "take_step", watched)
+        stopped = fit(tmp_path / "cut")
+    assert (stopped.status, stopped.message) == (lv.Status.STOPPED, "stopped at point 2 of 3")
+    assert [point.status for point in stopped.points][1:] == ["stopped", "waiting"]
+    resumed = fit(tmp_path / "cut", resume=True)
+    assert resumed.status is lv.Status.FEASIBLE
+    for ours, theirs in zip(resumed.points, whole.points, strict=True):
+        assert ours.folder == theirs.folder
+        assert_same_run(tmp_path / "cut" / str(ours.folder), tmp_path / "whole" / str(theirs.folder))
+
+
+def test_a_path_goes_on_from_its_neighbour(tmp_path: Path) -> None:
+    front = fit(tmp_path, method="path", log_every=1)
+    first, second = front.solution_at(0), front.solution_at(1)
+    # The second run begins where the first ended, not at 44 nats of distortion.
+    assert second.history[0]["terms"]["distortion"] == pytest.approx(first.history[-1]["terms"]["distortion"], abs=3)
+    assert fit(method="dedicated", log_every=1).solution_at(1).history[0]["terms"]["distortion"] > 40
+
+
+def test_it_is_read_back_and_solves_with_the_best_run_that_keeps_the_bounds(tmp_path: Path) -> None:
+    fit(tmp_path / "front")
+    front = lv.load_front(tmp_path / "front")
+    assert isinstance(front, DedicatedFront)
+    reached, distortion = front.values("train", ("neg_elbo", "distortion")).T
+    bound, best = reached.max() + 1, int(distortion.argmin())  # kept by all: most information is least distortion
+    solution = front.solve(f"max mi s.t. neg_elbo <= {bound}", out=tmp_path / "solved")
+    assert solution.status is lv.Status.FEASIBLE
+    assert front.points[best].problem in solution.message
+    assert lv.load(tmp_path / "solved").violations["neg_elbo"] == pytest.approx(reached[best] - bound)
+    missed = front.solve("max mi s.t. neg_elbo <= 2")
+    assert missed.status is lv.Status.INFEASIBLE
+    assert "comes nearest" in missed.message
+
+
+def test_the_plan_stands_before_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    fit(progress=True)
+    shown = capsys.readouterr().err
+    assert "plan: 3 points, dedicated, 9 steps each: about " in shown
+    assert shown.index("plan:") < shown.index("point 1/3")
+    assert "point 3/3 infeasible: min mutual_information s.t. neg_elbo <= 1" in shown

@@ -29,7 +29,7 @@ def act(front: Front, script: str, folder: Path) -> dict[str, Any]:
     path = folder / "page.html"
     write_front_page(front, path)
     tools, acts, leave = ((HANDS / f"{name}.js").read_text("utf-8") for name in ("hands", script, "leave"))
-    acts = f"(async () => {{ try {{ {acts} }} catch (error) {{ fail(error); }} {leave} }})();"
+    acts = f"addEventListener('load', async () => {{ try {{ {acts} }} catch (error) {{ fail(error); }} {leave} }});"
     hands = f"<script>{tools}{acts}</script></body>"
     path.write_text(path.read_text("utf-8").replace("</body>", hands), "utf-8")
     command = [

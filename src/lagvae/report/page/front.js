@@ -327,13 +327,16 @@
       : "No pictures: this run left no model that can be read without its own code.";
     if (!has) return;
     const image = sprites[member.picture], index = state.chosen;
-    Promise.all([image.decode(), originals.decode()]).then(() => {
+    const show = () => {
       if (state.chosen !== index) return; // the slider has moved on
       paint($("originals"), originals, 0, 1);
       paint($("rebuilt"), image, 0, 1);
       paint($("samples"), image, 1, front.pictures.sampleRows);
       $("samples").dataset.member = index;
-    });
+    };
+    const coming = [image, originals].filter((one) => !one.complete);
+    if (!coming.length) show();
+    else Promise.all(coming.map((one) => new Promise((done) => one.addEventListener("load", done, { once: true })))).then(show);
   }
 
   function choose(index, { fromSlider = false } = {}) {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from lagvae.errors import SettingError, expected
+from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.settings import PROBE_EPOCHS, ExecutionSettings, NetworkSettings, PrimalSettings, Settings
 
 if TYPE_CHECKING:
@@ -231,21 +231,46 @@ class Sample:
 
 @dataclass
 class Report:
-    """Draw a run: its bounds, its multipliers, reconstructions and samples."""
+    """Draw a run: its bounds, its multipliers, its pictures. Or a front: a page to explore and a figure for print."""
 
     run_folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Folder of the run."""
+    """Folder of the run, or of the front."""
     out: str | None = None
-    """The picture; report.png in the run's folder if none is given."""
+    """A run's picture, or the folder for a front's files; the run's or the front's own folder if none is given."""
 
     def run(self) -> int:
-        """Writes the picture and says where; 0."""
-        from lagvae.report.figure import draw_run
+        """Writes the picture, or the page and the figure, and says where; 0."""
         from lagvae.storage.folder import RunFolder
+
+        config = RunFolder(self.run_folder).read_config()
+        return self._report_front() if "front" in config else self._report_run(has_data=bool(config["data"]))
+
+    def _report_front(self) -> int:
+        from lagvae.front.fit_front import load_front
+        from lagvae.report.front_figure import write_front_figure
+        from lagvae.report.front_page import write_front_page
+
+        front, folder = load_front(self.run_folder), Path(self.out or self.run_folder)
+        if not front.parts:
+            raise CheckpointError(
+                expected(f"a front at {self.run_folder} with a point that was measured", got="none", fix="--resume it")
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(expected(f"to write into {folder}", got=str(error), fix="--out FOLDER")) from error
+        page, png, pdf = (folder / name for name in ("report.html", "front.png", "front.pdf"))
+        write_front_figure(front, png, pdf)
+        write_front_page(front, page)
+        print(f"page in {page}\nfigure in {png} and {pdf}")
+        return 0
+
+    def _report_run(self, *, has_data: bool) -> int:
+        from lagvae.report.figure import draw_run
         from lagvae.training.load import load, reopen_data
 
         solution = load(self.run_folder)
-        if RunFolder(self.run_folder).read_config()["data"]:
+        if has_data:
             solution.data = reopen_data(solution)
         path = Path(self.out or Path(self.run_folder) / "report.png")
         draw_run(solution, path)

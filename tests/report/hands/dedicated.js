@@ -1,0 +1,14 @@
+await settled();
+saw.marks = all("#chart .point").map((mark) => [+mark.dataset.member, mark.classList.contains("missed")]);
+saw.rows = all("#table tbody tr").map((row) => [...row.cells].slice(1, 3).map((cell) => cell.textContent));
+saw.hidden = $("published-label").offsetParent === null && $("focus").offsetParent === null;
+point("pointermove", middle(1));
+saw.tip = $("tip").innerText;
+click(1); await settled();
+saw.chosen = {problem: $("problem").textContent, eyebrow: $("eyebrow").textContent, load: $("load").textContent, numbers: $("numbers").innerText, pictures: !$("pictures").hidden};
+$("table").tBodies[0].rows[3].cells[1].click(); await settled();
+saw.failed = {eyebrow: $("eyebrow").textContent, solves: $("solves").textContent, pictures: !$("pictures").hidden, why: $("no-pictures").textContent};
+head("−ELBO").click(); saw.last = rows().at(-1);
+head("−ELBO").click(); saw.lastAgain = rows().at(-1);
+slide(2); await settled();
+saw.slid = lagvae.state.chosen;

@@ -1,0 +1,104 @@
+"""The figure of a front: which lines and markers, on which axes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from PIL import Image
+
+import lagvae as lv
+from fronts_to_draw import PROBLEMS, amortised, dedicated
+from lagvae.report.front_figure import draw_front, write_front_figure
+from lagvae.report.published_points import published_points
+
+
+def markers(axes: Axes, label: str) -> np.ndarray:
+    (found,) = [one for one in axes.collections if one.get_label() == label]
+    return np.asarray(found.get_offsets())
+
+
+def labels(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_a_panel_for_each_part_with_rate_over_neg_elbo() -> None:
+    figure = draw_front(amortised("digits"))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Training data", "Test data"]
+    assert figure.axes[0].get_xlabel() == "−ELBO (nats per example)"
+    assert figure.axes[0].get_ylabel() == "information, as the rate (nats)"
+
+
+def test_the_line_goes_through_the_members_without_divergence() -> None:
+    front = amortised("digits")
+    for axes, part in zip(draw_front(front).axes, front.parts, strict=True):
+        (line,) = [one for one in axes.lines if one.get_gid() == "line γ = 0"]
+        drawn = np.asarray(line.get_xydata())
+        (members,) = [np.asarray(one.get_offsets()) for one in axes.collections if one.get_gid() == "members"]
+        own = [index for index, point in enumerate(front.points) if not point.gamma]
+        np.testing.assert_allclose(members, front.values(part, ("neg_elbo", "rate"))[own])
+        assert max(np.abs(drawn - member).sum(1).min() for member in members) < 1e-9  # every 12th of the line's points
+        assert len(drawn) > 100
+        assert len([one for one in axes.lines if one.get_gid() == "line γ > 0"]) == 3
+    assert labels(draw_front(front)) == ["one network, γ = 0", "the same network, γ > 0"]
+
+
+def test_published_points_lie_under_a_front_on_mnist_alone() -> None:
+    figure = draw_front(amortised("mnist"))
+    assert labels(figure)[-2:] == ["InfoVAE, as published", "LagVAE, as published"]
+    for axes, part in zip(figure.axes, ("train", "test"), strict=True):
+        for method in ("LagVAE", "InfoVAE"):
+            told = [(p.neg_elbo, p.rate) for p in published_points("mnist") if (p.part, p.method) == (part, method)]
+            np.testing.assert_allclose(markers(axes, f"{method}, as published"), told)
+            assert all(axes.get_xlim()[0] < x < axes.get_xlim()[1] for x, _ in told)
+    assert published_points("fashion-mnist") == ()
+
+
+def test_the_published_points_are_those_of_the_paper() -> None:
+    found = published_points("mnist")
+    count = {
+        key: sum((p.part, p.method) == key for p in found)
+        for key in [(part, method) for part in ("train", "test") for method in ("LagVAE", "InfoVAE")]
+    }
+    assert count == {("train", "LagVAE"): 26, ("train", "InfoVAE"): 22, ("test", "LagVAE"): 26, ("test", "InfoVAE"): 27}
+    assert (found[0].neg_elbo, found[0].rate) == (82.78, 24.1)
+
+
+def test_runs_are_markers_by_direction_and_hollow_where_a_bound_is_missed(tmp_path: Path) -> None:
+    front = dedicated()
+    assert [point.problem.split()[0] for point in front.points[:3]] == [text.split()[0] for text in PROBLEMS]
+    figure = draw_front(front)
+    assert sorted(labels(figure)) == ["max mi", "max mi, a bound missed", "min mi"]
+    train = figure.axes[0]
+    values = front.values("train", ("neg_elbo", "rate"))
+    np.testing.assert_allclose(markers(train, "max mi"), values[:1])
+    np.testing.assert_allclose(markers(train, "max mi, a bound missed"), values[1:2])
+    full, hollow, other = (
+        next(one for one in train.collections if one.get_label() == label)
+        for label in ("max mi", "max mi, a bound missed", "min mi")
+    )
+    assert len(hollow.get_facecolor()) == 0
+    assert tuple(hollow.get_edgecolor()[0]) == tuple(full.get_facecolor()[0]) != tuple(other.get_facecolor()[0])
+    assert tuple(full.get_facecolor()[0]) == to_rgba("#0f7b8a")
+
+
+def test_it_is_written_as_pdf_and_png_and_twice_alike(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.pdf", "a.png", "b.pdf")]
+    write_front_figure(amortised(), *paths)
+    assert paths[0].read_bytes().startswith(b"%PDF")
+    assert paths[0].read_bytes() == paths[2].read_bytes()
+    with Image.open(paths[1]) as picture:
+        assert picture.size == (1420, 660)
+    with pytest.raises(lv.CheckpointError, match=r"expected to write .*a\.what, got .*not supported"):
+        write_front_figure(amortised(), tmp_path / "a.what")
+
+
+def test_a_front_without_measurements_is_refused() -> None:
+    front = replace(amortised(), points=())
+    with pytest.raises(lv.CheckpointError, match="expected a front with points that were measured, got none"):
+        draw_front(front)

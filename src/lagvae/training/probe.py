@@ -263,6 +263,7 @@ def _train_all(
     progress: bool,
 ) -> Probe:
     solutions: dict[float, Solution] = {}
+    asked = settings  # what the data choose by themselves has no place in a command to copy
     settings, choice = (settings, None) if model is not None else settle_likelihood(settings, data)
     for beta in betas:
         problem = beta_vae(beta)
@@ -280,7 +281,7 @@ def _train_all(
             got = f"'{problem}', in which {message.split(';')[0]}"
             raise SolveError(expected("a probe that trains to its end", got=got, fix="a lower learning_rate"))
         solutions[beta] = conclude(session, log, data, settings, None, "", progress=progress)
-    return Probe(dict(sorted(solutions.items())), settings)
+    return Probe(dict(sorted(solutions.items())), asked)
 
 
 def _is_neg_elbo(constraint: Constraint) -> bool:

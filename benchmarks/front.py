@@ -171,7 +171,7 @@ def page(points: dict[str, Any]) -> Iterator[str]:
     """Yields the page."""
     from lagvae.front.pareto import dominated, hypervolume
 
-    yield f"# Fronts\n\n{__doc__.split(chr(10), 1)[1].strip()}\n"
+    yield f"# Fronts\n\n{__doc__.split(chr(10), 1)[1].strip(chr(10))}\n"
     if ratio := points.get("time ratio"):
         times = ", ".join(f"{name} {value:.2f}" for name, value in ratio["ratios"].items())
         yield f"Processor time of a step against a plain run's, in turn in one process: {times}"

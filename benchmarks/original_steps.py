@@ -45,7 +45,7 @@ def kept_from(record: Record, *, average: int) -> tuple[int | None, int | None]:
 
 def table(cache: Cache) -> Iterator[str]:
     """Yields the page."""
-    yield f"# Steps that the original needs\n\n{__doc__.split(chr(10), 1)[1].strip()}\n"
+    yield f"# Steps that the original needs\n\n{__doc__.split(chr(10), 1)[1].strip(chr(10))}\n"
     yield "| problem | rule | steps | violation at the end | multiplier | rate | within 0.15 first | and stays |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for run in RUNS:

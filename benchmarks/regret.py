@@ -147,7 +147,7 @@ def is_kept(problem: lv.Problem, violations: dict[str, float]) -> bool:
 def table(cache: Cache, rules: Sequence[str], seeds: Sequence[int]) -> Iterator[str]:
     """Yields the page: the grid, a row per run, a summary per rule, the verdict on the plain VAE."""
     grid = tuple(result for run in grid_runs() if (result := cache.get(run)))
-    yield f"# Regret against a grid of fixed weights\n\n{__doc__.split(chr(10), 1)[1].strip()}\n"
+    yield f"# Regret against a grid of fixed weights\n\n{__doc__.split(chr(10), 1)[1].strip(chr(10))}\n"
     yield f"Grid: {len(grid)} of {len(grid_runs())} runs, seed 0.\n"
     summaries = []
     yield "| problem | rule | seed | violation | regret | at its own value | first met | stays met | oscillation |"

@@ -58,7 +58,7 @@ def compare(content: dict[str, Any], part: str) -> list[tuple[float, float, floa
 
 def page() -> Iterator[str]:
     """Yields the page."""
-    yield f"# The figure of the paper\n\n{__doc__.split(chr(10), 1)[1].strip()}\n"
+    yield f"# The figure of the paper\n\n{__doc__.split(chr(10), 1)[1].strip(chr(10))}\n"
     content, about = (json.loads((HERE / name).read_text()) for name in ("front.json", "about.json"))
     yield (
         f"{about['epochs']} epochs, {content['steps']:,} steps, {content['seconds'] / 60:.0f} min of training;"

@@ -30,9 +30,8 @@ from held_out import hardware  # noqa: E402 (a neighbour's, one folder up)
 
 def train(out: Path, epochs: int) -> None:
     """Trains the front, or goes on with it, and copies what the page needs."""
-    from lagvae.report.front_figure import write_front_figure
-
     import lagvae as lv
+    from lagvae.report.front_figure import write_front_figure
 
     front = lv.fit_front("mnist", epochs=epochs, divergence="none", out=out, resume=(out / "config.yaml").exists())
     if not front.points:
@@ -45,8 +44,9 @@ def train(out: Path, epochs: int) -> None:
 
 def compare(content: dict[str, Any], part: str) -> list[tuple[float, float, float]]:
     """Returns (rate, published neg_elbo, the front's at that rate) of every published LagVAE point in reach."""
-    from lagvae.report.published_points import published_points
     from scipy.interpolate import CubicSpline
+
+    from lagvae.report.published_points import published_points
 
     members = [point["estimates"][part] for point in content["points"] if not point["gamma"]]
     rate, neg_elbo = (np.array([found[name]["value"] for found in members]) for name in ("rate", "neg_elbo"))

@@ -20,6 +20,11 @@ def test_a_front_is_trained_shown_and_solved(tmp_path: Path, capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert "amortised front, 11 points: trained; solve problems on it" in shown
     assert f'next     lagvae solve {front} "max mi s.t. neg_elbo <= ' in shown.replace("\n", "")
+    last = next(line for line in reversed(shown.splitlines()) if line.startswith("│"))
+    cells = [cell.strip() for cell in last.strip("│").split("│")]
+    assert cells[0] == "5"  # the weight, and then one cell for each column and the mark
+    assert len(cells) == 1 + 2 * 3 + 1
+    assert cells[-1] in ("", "*")
     assert main(["solve", front, "min distortion + 2*rate", "--out", run]) == 0
     assert "the best of the front, at β = " in capsys.readouterr().out
     assert main(["evaluate", run, "--quick"]) == 0

@@ -13,7 +13,7 @@ from lagvae.front.plan import format_duration
 from lagvae.training.progress import format_value
 
 _COLOURS = {"feasible": "green", "infeasible": "red", "failed": "red", "diverged": "red", "stopped": "yellow"}
-SHOWN = ("neg_elbo", "rate", "distortion", "mmd_unbiased")
+SHOWN = ("neg_elbo", "rate", "mmd_unbiased")
 
 
 def print_front(front: Front) -> None:
@@ -40,7 +40,6 @@ def front_table(front: Front) -> Table:
     is_one_network = front.method == "amortised"
     if is_one_network:
         table.add_column("β", justify="right")
-        table.add_column("γ", justify="right")
     else:
         table.add_column("problem")
         table.add_column("state")

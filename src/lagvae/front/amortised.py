@@ -130,7 +130,7 @@ class AmortisedFront(Front):
 
     def _solution(self, problem: Problem, optimum: Optimum, part: str, *, seconds: float) -> Solution:
         surface, settings = self._measured(), self.settings
-        gamma = 0.0 if optimum.gamma <= 1.001 * surface.gammas[0] else optimum.gamma
+        gamma = surface.weight_of_divergence(optimum.gamma)
         measured = {p: surface.estimates(p, beta=optimum.beta, gamma=optimum.gamma) for p in surface.parts}
         evaluation = Evaluation(problem, {p: bounded_estimates(found, problem) for p, found in measured.items()})
         diagnosis = () if optimum.is_feasible else self._diagnose(problem, optimum)

@@ -12,26 +12,26 @@ import numpy as np
 import torch
 
 from lagvae.data.dataset import Data
-from lagvae.errors import CheckpointError, SettingError, expected
+from lagvae.errors import SettingError, expected
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.amortised import AmortisedFront
 from lagvae.front.family import Family
-from lagvae.front.front import FILE
+from lagvae.front.front import FILE, describe_front, read_fields
 from lagvae.front.modulation import Modulation
 from lagvae.front.point import FrontPoint
 from lagvae.front.session import FrontSession
 from lagvae.front.surface import Surface
-from lagvae.model.build import build_vae
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import GAMMA_LOW, FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint
-from lagvae.storage.folder import RunFolder, make_config, settings_of
+from lagvae.storage.folder import RunFolder
 from lagvae.terms.algebra import WeightedSum
 from lagvae.terms.mmd import MMD
 from lagvae.training.build import build_session
 from lagvae.training.hardware import keep_freed_memory, networks_in, pick_dtype
+from lagvae.training.load import rebuild_model
 from lagvae.training.loop import train
 from lagvae.training.optimization import build_optimizer
 from lagvae.training.progress import announce, staged_progress
@@ -59,17 +59,9 @@ def fit_amortised(
     """Trains, or goes on training, the network that :func:`~lagvae.front.fit_front.fit_front` describes."""
     session = _build_session(opened, front, settings, model, optimizer)
     log = RunLog(folder, measured_shape=session.measured_shape)
-    custom = [name for name, given in {"model": model, "optimizer": optimizer}.items() if given is not None]
     if folder is not None:
-        config = make_config(
-            session.lagrangian.problem,
-            opened.name,
-            opened.fingerprint(),
-            settings,
-            event_shape=opened.train.event_shape,
-            custom=custom,
-            front=asdict(front),
-        )
+        problem = session.lagrangian.problem
+        config = describe_front(problem, opened, settings, model=model, optimizer=optimizer, front=asdict(front))
         if resume:
             folder.check_continues(config)
             log.resume(session)
@@ -107,31 +99,16 @@ def read_amortised(
 ) -> AmortisedFront:
     """Returns the front that a folder holds: the network of its newest checkpoint, and what was measured of it."""
     config = folder.read_config()
-    settings = settings_of(config)
     tensors, _ = load_checkpoint(folder.checkpoints)
     if model is None:
-        if "model" in config.get("custom", []):
-            fix = "lv.load_front(folder, model=my_vae)"
-            got = "none"
-            raise CheckpointError(expected(f"the model that {folder.path} was trained with", got=got, fix=fix))
-        model = build_vae(config["event_shape"], settings.network, generator=torch.Generator())
+        model = rebuild_model(config, where=str(folder.path), fix="lv.load_front(folder, model=my_vae)")
     network = Modulation(model, generator=torch.Generator())
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     network.load_state_dict(weights)
-    points = tuple(map(FrontPoint.from_dict, content["points"]))
-    return AmortisedFront(
-        points=points,
-        status=Status(content["status"]),
-        message=content["message"],
-        settings=settings,
-        data_name=content["data"],
-        seconds=content["seconds"],
-        steps=content["steps"],
-        folder=folder.path,
-        data=data,
-        network=network.eval(),
-        surface=surface_of(points, family_of(FrontSettings(**config["front"]))) if points else None,
-    )
+    made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
+    if made.points:
+        made.surface = surface_of(made.points, family_of(FrontSettings(**config["front"])))
+    return made
 
 
 def family_of(front: FrontSettings) -> Family:

@@ -11,6 +11,7 @@ from typing import Any
 from lagvae.data.dataset import Data
 from lagvae.errors import LagvaeError
 from lagvae.front.dedicated import DedicatedFront
+from lagvae.front.front import describe_front, read_fields
 from lagvae.front.monitor import Monitor
 from lagvae.front.plan import make_plan
 from lagvae.front.point import FrontPoint
@@ -18,7 +19,7 @@ from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
-from lagvae.storage.folder import RunFolder, make_config, settings_of
+from lagvae.storage.folder import RunFolder
 from lagvae.training.build import build_session
 from lagvae.training.fit import fit
 from lagvae.training.load import load
@@ -41,17 +42,9 @@ def fit_dedicated(
     progress: bool,
 ) -> DedicatedFront:
     """Trains, or goes on training, what :func:`~lagvae.front.fit_front.fit_front` describes."""
-    custom = [name for name, given in {"model": model, "optimizer": optimizer}.items() if given is not None]
     if folder is not None:
-        config = make_config(
-            problems[0],
-            opened.name,
-            opened.fingerprint(),
-            settings,
-            event_shape=opened.train.event_shape,
-            custom=custom,
-            front={"method": method, "problems": list(problems)},
-        )
+        front = {"method": method, "problems": list(problems)}
+        config = describe_front(problems[0], opened, settings, model=model, optimizer=optimizer, front=front)
         if resume:
             folder.check_continues(config)
         else:
@@ -98,18 +91,7 @@ def fit_dedicated(
 
 def read_dedicated(folder: RunFolder, content: dict[str, Any], *, data: Data | None) -> DedicatedFront:
     """Returns the front that a folder holds; its runs are read when asked for."""
-    return DedicatedFront(
-        points=tuple(map(FrontPoint.from_dict, content["points"])),
-        status=Status(content["status"]),
-        message=content["message"],
-        settings=settings_of(folder.read_config()),
-        data_name=content["data"],
-        seconds=content["seconds"],
-        steps=content["steps"],
-        folder=folder.path,
-        data=data,
-        method=content["method"],
-    )
+    return DedicatedFront(**read_fields(folder, content, data=data))
 
 
 def _train(

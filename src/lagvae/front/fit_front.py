@@ -21,7 +21,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import FrontSettings, Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.files import read_json
-from lagvae.storage.folder import RunFolder, settings_of
+from lagvae.storage.folder import RunFolder, claim_folder, settings_of
 from lagvae.training.build import settle_likelihood
 
 METHODS = ("amortised", "dedicated", "path")
@@ -107,11 +107,7 @@ def fit_front(
     if (method == "amortised") == bool(asked):
         wanted, got = ("no problem for an amortised front", str(asked[0])) if asked else ("problems", "none")
         raise SettingError(expected(wanted, got=got, fix="method='dedicated', or front.solve(problem) afterwards"))
-    if resume and out is None:
-        raise SettingError(expected("the folder of the front to resume", got="none", fix="out='fronts/first'"))
-    folder = None if out is None else RunFolder(out)
-    if folder is not None and not resume:
-        folder.check_free(overwrite=overwrite)
+    folder = claim_folder(out, resume=resume, overwrite=overwrite, what="front")
     opened = open_data(data, folder=data_folder, progress=progress)
     make_optimizer = optimizer if callable(optimizer) else None
     common: dict[str, Any] = {

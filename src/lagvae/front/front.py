@@ -18,6 +18,7 @@ from lagvae.front.point import FrontPoint
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.files import write_json
+from lagvae.storage.folder import Config, RunFolder, make_config, settings_of
 from lagvae.training.solution import Solution, Status
 
 COORDINATES = ("distortion", "rate")
@@ -143,6 +144,44 @@ class Front(ABC):
             import pyarrow
             import pyarrow.parquet
 
-            names = list(dict.fromkeys(name for row in self.rows() for name in row))
-            table = pyarrow.table({name: [row.get(name) for row in self.rows()] for name in names})
+            rows = self.rows()
+            names = dict.fromkeys(name for row in rows for name in row)
+            table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
             pyarrow.parquet.write_table(table, self.folder / TABLE)
+
+
+def describe_front(
+    problem: object,
+    opened: Data,
+    settings: Settings,
+    *,
+    model: object | None,
+    optimizer: object | None,
+    front: dict[str, Any],
+) -> Config:
+    """Returns the content of a front's ``config.yaml``; ``front`` is what makes it one."""
+    return make_config(
+        problem,
+        opened.name,
+        opened.fingerprint(),
+        settings,
+        event_shape=opened.train.event_shape,
+        custom=[name for name, given in {"model": model, "optimizer": optimizer}.items() if given is not None],
+        front=front,
+    )
+
+
+def read_fields(folder: RunFolder, content: dict[str, Any], *, data: Data | None) -> dict[str, Any]:
+    """Returns what ``front.json`` holds of any front, by the names of its attributes."""
+    return {
+        "points": tuple(map(FrontPoint.from_dict, content["points"])),
+        "status": Status(content["status"]),
+        "message": content["message"],
+        "settings": settings_of(folder.read_config()),
+        "data_name": content["data"],
+        "seconds": content["seconds"],
+        "steps": content["steps"],
+        "folder": folder.path,
+        "data": data,
+        "method": content["method"],
+    }

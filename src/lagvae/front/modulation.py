@@ -55,7 +55,6 @@ class Modulation(nn.Module):
     def __init__(self, model: VAE, *, conditions: int = 2, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.model = model
-        self.conditions = conditions
         self._names = _modulated_layers(model)
         self._sizes = [size for layer in self._layers(model) for size in (_units(layer), _units(layer), _inputs(layer))]
         # Steep units: what is switched off at one end of the family has to stay off along a part of it, and no further.

@@ -16,7 +16,6 @@ from lagvae.model.gaussian import DiagonalGaussian
 from lagvae.streams import derive_seed
 from lagvae.terms.term import PerExampleTerm
 from lagvae.training.hardware import networks_in
-from lagvae.training.optimization import rate_factor
 from lagvae.training.session import Session
 
 FIRST = 0.01
@@ -66,14 +65,7 @@ class FrontSession(Session):
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
         loss = ((values * weights).sum(-1) / (weights @ self._units)).mean()
 
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        factor = rate_factor(self.step, self.total_steps, self.settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = factor * group["initial_lr"]
-        self.optimizer.step()
-
-        self.step += 1
+        self._descend(loss)
         return values.detach().mean(0).unsqueeze(0)
 
     def _measure_groups(self, draw: Draw) -> Float[Tensor, "groups terms"]:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from lagvae.errors import ProblemError, expected
 from lagvae.front.surface import Surface, family_column, tabulated_as
 from lagvae.problem.problem import Problem
+from lagvae.terms.mmd import MMD
 from lagvae.terms.term import Term
 
 Array = np.ndarray
@@ -177,8 +178,7 @@ def _multipliers(
                 columns[column] += weight * term.unit
         return columns
 
-    none = gamma <= 1.001 * surface.gammas[0]
-    member = np.array([1.0, beta, 0.0 if none else gamma * 1e-4])
+    member = np.array([1.0, beta, surface.weight_of_divergence(gamma) * MMD.unit])
     active = [
         name
         for name, c in problem.constraints.items()

@@ -59,6 +59,10 @@ class Surface:
             )
         return found
 
+    def weight_of_divergence(self, gamma: float) -> float:
+        """Returns γ, and 0 at the lowest, which is as good as none."""
+        return gamma if gamma > 1.001 * self.gammas[0] else 0.0
+
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts of the data that were measured."""

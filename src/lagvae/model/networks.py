@@ -48,7 +48,35 @@ def perceptron(widths: Sequence[int], activation: str, generator: torch.Generato
     return nn.Sequential(*layers[:-1])
 
 
-class MLPEncoder(nn.Module):
+class FlatEncoder(nn.Module):
+    """x, flattened → (mean, log standard deviation), side by side at the end of its layers."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(
+        self, x: Float[Tensor, "batch *event"]
+    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
+        """Returns (mean, log_std)."""
+        mean, log_std = self.layers(x.flatten(1)).chunk(2, dim=-1)
+        return mean, log_std
+
+
+class FlatDecoder(nn.Module):
+    """z → the parameters of p(x|z), shaped like one example at the end of its layers."""
+
+    def __init__(self, layers: nn.Module, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.layers = layers
+
+    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *event"]:
+        """Returns the parameters of p(x|z)."""
+        return self.layers(z).unflatten(-1, self.event_shape)
+
+
+class MLPEncoder(FlatEncoder):
     """x → (mean, log standard deviation) of q(z|x).
 
     Args:
@@ -68,18 +96,10 @@ class MLPEncoder(nn.Module):
         activation: str = "softplus",
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.layers = perceptron([math.prod(event_shape), *hidden, 2 * latent_dim], activation, generator)
-
-    def forward(
-        self, x: Float[Tensor, "batch *event"]
-    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
-        """Returns (mean, log_std)."""
-        mean, log_std = self.layers(x.flatten(1)).chunk(2, dim=-1)
-        return mean, log_std
+        super().__init__(perceptron([math.prod(event_shape), *hidden, 2 * latent_dim], activation, generator))
 
 
-class MLPDecoder(nn.Module):
+class MLPDecoder(FlatDecoder):
     """z → the parameters of p(x|z), shaped like one example (Bernoulli: logits).
 
     Args:
@@ -99,10 +119,5 @@ class MLPDecoder(nn.Module):
         activation: str = "softplus",
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.event_shape = tuple(event_shape)
-        self.layers = perceptron([latent_dim, *hidden, math.prod(event_shape)], activation, generator)
-
-    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *event"]:
-        """Returns the parameters of p(x|z)."""
-        return self.layers(z).unflatten(-1, self.event_shape)
+        layers = perceptron([latent_dim, *hidden, math.prod(event_shape)], activation, generator)
+        super().__init__(layers, event_shape)

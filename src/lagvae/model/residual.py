@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lagvae.model.networks import activation_named, glorot_linear
+from lagvae.model.networks import FlatDecoder, FlatEncoder, activation_named, glorot_linear
 
 
 class ResidualLayer(nn.Module):
@@ -47,7 +47,7 @@ def residual_perceptron(
     return nn.Sequential(*layers, nn.LayerNorm(hidden[-1]), glorot_linear(hidden[-1], last, generator))
 
 
-class ResidualEncoder(nn.Module):
+class ResidualEncoder(FlatEncoder):
     """x → (mean, log standard deviation) of q(z|x), by a residual perceptron.
 
     Args:
@@ -67,18 +67,10 @@ class ResidualEncoder(nn.Module):
         activation: str = "gelu",
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.layers = residual_perceptron([math.prod(event_shape), *hidden, 2 * latent_dim], activation, generator)
-
-    def forward(
-        self, x: Float[Tensor, "batch *event"]
-    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
-        """Returns (mean, log_std)."""
-        mean, log_std = self.layers(x.flatten(1)).chunk(2, dim=-1)
-        return mean, log_std
+        super().__init__(residual_perceptron([math.prod(event_shape), *hidden, 2 * latent_dim], activation, generator))
 
 
-class ResidualDecoder(nn.Module):
+class ResidualDecoder(FlatDecoder):
     """z → the parameters of p(x|z), shaped like one example, by a residual perceptron.
 
     Args:
@@ -98,10 +90,5 @@ class ResidualDecoder(nn.Module):
         activation: str = "gelu",
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.event_shape = tuple(event_shape)
-        self.layers = residual_perceptron([latent_dim, *hidden, math.prod(event_shape)], activation, generator)
-
-    def forward(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *event"]:
-        """Returns the parameters of p(x|z)."""
-        return self.layers(z).unflatten(-1, self.event_shape)
+        layers = residual_perceptron([latent_dim, *hidden, math.prod(event_shape)], activation, generator)
+        super().__init__(layers, event_shape)

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from lagvae.errors import CheckpointError, expected
+from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.settings import Settings
 from lagvae.storage.files import cannot_write, read_json, write_json, write_whole
 
@@ -146,6 +146,29 @@ class RunFolder:
     def read_evaluation(self) -> dict[str, Any] | None:
         """Returns the content of ``evaluation.json``; None while the run is not finished."""
         return read_json(self.evaluation_file) if self.evaluation_file.exists() else None
+
+
+def claim_folder(out: str | Path | None, *, resume: bool, overwrite: bool, what: str) -> RunFolder | None:
+    """Returns the folder to write to, if there is one to be, after a look at what it holds.
+
+    Args:
+        out: Its path; None where nothing is to be written.
+        resume: Whether it is to hold what is gone on with.
+        overwrite: Whether what it holds may be replaced.
+        what: ``run`` or ``front``, for messages.
+
+    Raises:
+        SettingError: There is no folder to resume from.
+        CheckpointError: It holds another run that may not be replaced, or something else.
+    """
+    if out is None:
+        if resume:
+            raise SettingError(expected(f"the folder of the {what} to resume", got="none", fix=f"out='{what}s/first'"))
+        return None
+    folder = RunFolder(out)
+    if not resume:
+        folder.check_free(overwrite=overwrite)
+    return folder
 
 
 def make_config(

@@ -9,13 +9,13 @@ from typing import Any
 
 from lagvae.data.dataset import Source, open_data
 from lagvae.duality.rules import DualRuleFactory, rule_from
-from lagvae.errors import ProblemError, SettingError, expected
+from lagvae.errors import ProblemError, expected
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
-from lagvae.storage.folder import RunFolder, make_config
+from lagvae.storage.folder import claim_folder, make_config
 from lagvae.training.build import build_session, settle_likelihood
 from lagvae.training.conclusion import conclude
 from lagvae.training.hardware import keep_freed_memory
@@ -90,11 +90,7 @@ def fit(
         raise ProblemError(expected("a Problem or its text", got=repr(problem), fix="'max mi s.t. neg_elbo <= 86'"))
     changes |= {k: v for k, v in {"optimizer": optimizer, "dual": dual}.items() if isinstance(v, str)}
     settings = (settings or read_preset(preset)).replace(**changes)
-    if resume and out is None:
-        raise SettingError(expected("the folder of the run to resume", got="none", fix="out='runs/first'"))
-    folder = None if out is None else RunFolder(out)
-    if folder is not None and not resume:
-        folder.check_free(overwrite=overwrite)
+    folder = claim_folder(out, resume=resume, overwrite=overwrite, what="run")
 
     opened = open_data(data, folder=data_folder, progress=progress)
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)

@@ -73,16 +73,8 @@ def build_solution(
     Raises:
         CheckpointError: The weights are of other networks, or a model is missing.
     """
-    settings = settings_of(config)
     if model is None:
-        if "model" in config.get("custom", []):
-            raise CheckpointError(
-                expected(f"the model that {where} was trained with", got="none", fix="lv.load(run, model=my_vae)")
-            )
-        if settings.network.likelihood == "auto":  # a run names its own; one from before there was a choice has this
-            settings = settings.replace(likelihood="bernoulli")
-        # A generator of its own: the weights are replaced, and torch's global random state is not ours to move.
-        model = build_vae(config["event_shape"], settings.network, generator=torch.Generator())
+        model = rebuild_model(config, where=where, fix="lv.load(run, model=my_vae)")
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -110,6 +102,26 @@ def build_solution(
         diagnosis=tuple(map(Diagnosis.from_dict, content.get("diagnosis", []))),
         config=config,
     )
+
+
+def rebuild_model(config: Config, *, where: str, fix: str) -> VAE:
+    """Returns the model that a configuration describes, its weights still to be loaded.
+
+    Args:
+        config: The content of ``config.yaml``.
+        where: What messages call the run.
+        fix: What to try where the model was the user's own.
+
+    Raises:
+        CheckpointError: The model was the user's own.
+    """
+    if "model" in config.get("custom", []):
+        raise CheckpointError(expected(f"the model that {where} was trained with", got="none", fix=fix))
+    settings = settings_of(config)
+    if settings.network.likelihood == "auto":  # a run names its own; one from before there was a choice has this
+        settings = settings.replace(likelihood="bernoulli")
+    # A generator of its own: the weights are replaced, and torch's global random state is not ours to move.
+    return build_vae(config["event_shape"], settings.network, generator=torch.Generator())
 
 
 def reopen_data(solution: Solution, *, folder: str | Path | None = None, progress: bool = False) -> Data:

@@ -74,14 +74,7 @@ class Session:
         if self.settings.balance:
             loss = loss / (weights.abs() @ self._units).clamp_min(1e-12)  # all weights may be 0: min 0 s.t. ...
 
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        factor = rate_factor(self.step, self.total_steps, self.settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = factor * group["initial_lr"]
-        self.optimizer.step()
-
-        self.step += 1
+        self._descend(loss)
         self.rule.update(violations, progress=self.step / self.total_steps)
         return measured
 
@@ -140,6 +133,16 @@ class Session:
             self.held_out.streams.load_state_dict(part("held_out_streams/"))
         restore_optimizer(self.optimizer, "optimizer", tensors, state["optimizer"])
         self.step = int(state["step"])
+
+    def _descend(self, loss: Float[Tensor, ""]) -> None:
+        """Takes one step of the optimiser at the schedule's learning rate, and counts it."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        factor = rate_factor(self.step, self.total_steps, self.settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * group["initial_lr"]
+        self.optimizer.step()
+        self.step += 1
 
     def _measure(self, batches: Batches) -> Float[Tensor, " terms"]:
         x = self.model.likelihood.prepare(batches.at(self.step), batches.streams.binarisation)

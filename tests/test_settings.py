@@ -20,6 +20,7 @@ ORIGINAL = {
     "hidden": (1024, 1024),
     "activation": "softplus",
     "likelihood": "bernoulli",
+    "prior": "standard_normal",
     "epochs": 5000,
     "batch_size": 250,
     "optimizer": "adam",

@@ -334,7 +334,7 @@ def draw_of_codes(z: Tensor, prior: Tensor | None = None) -> Draw:
         z=z,
         parameters=nothing,
         likelihood=Bernoulli(),
-        draw_prior=lambda: torch.zeros_like(z) if prior is None else prior,
+        draw_standard=lambda: torch.zeros_like(z) if prior is None else prior,
         draw_again=lambda samples: draw_of_codes(z.expand(samples, *z.shape)),
     )
 

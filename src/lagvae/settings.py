@@ -28,6 +28,7 @@ LikelihoodName = Literal[
     "poisson",
     "negative_binomial",
 ]
+PriorName = Literal["standard_normal", "flow"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -53,6 +54,8 @@ class NetworkSettings:
     """p(x|z); auto picks one by the data's type and range, and says so."""
     noise_std: float = 1.0
     """Standard deviation of fixed_gaussian, in standard deviations of the data."""
+    prior: PriorName = "standard_normal"
+    """p(z): N(0, I), or a normalising flow that is learned with the networks."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +226,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "hidden": (1024, 1024),
         "activation": "softplus",
         "likelihood": "bernoulli",
+        "prior": "standard_normal",
         "epochs": 5000,
         "batch_size": 250,
         "optimizer": "adam",

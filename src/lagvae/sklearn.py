@@ -26,7 +26,6 @@ from lagvae.errors import DataError, SolveError, expected
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.evaluation.likelihood.importance import ImportanceWeights
 from lagvae.evaluation.visits import check_count, evaluating
-from lagvae.model.gaussian import standard_normal_log_prob
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
@@ -207,7 +206,7 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         with evaluating(model):
             for size in torch.ones(n_samples).split(BLOCK):
                 z = torch.randn(len(size), self.n_components, generator=streams.prior, device=model.device)
-                drawn.append(model.simulate(z, streams.posterior).flatten(1))
+                drawn.append(model.simulate(model.prior.place(z), streams.posterior).flatten(1))
         return torch.cat(drawn).double().cpu().numpy()
 
     @property
@@ -285,6 +284,6 @@ def _log_likelihood(model: VAE, x: Tensor, draws: int) -> Tensor:
         noise = torch.randn(size, 1, model.latent_dim, generator=generator, device=x.device)
         z = posterior.at(noise.expand(-1, len(x), -1))
         parameters = model.decoder(z.flatten(0, 1)).flatten(1).unflatten(0, z.shape[:2])
-        log_joint = model.likelihood.log_prob(parameters, x.expand(size, *x.shape)) + standard_normal_log_prob(z)
+        log_joint = model.likelihood.log_prob(parameters, x.expand(size, *x.shape)) + model.prior.log_prob(z)
         weights.add(log_joint - posterior.log_prob(z))
     return weights.log_mean

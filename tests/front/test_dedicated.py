@@ -44,6 +44,13 @@ def test_every_point_is_the_run_that_fit_would_make(tmp_path: Path) -> None:
     assert front.steps == 27
 
 
+def test_a_front_reads_as_one_line(tmp_path: Path) -> None:
+    front = lv.fit_front(
+        "digits", problems="min rate s.t. distortion <= 500:501:1", method="dedicated", epochs=1, **SMALL
+    )
+    assert repr(front) == "DedicatedFront(2 points, 2 feasible, data='digits')"
+
+
 def test_infeasible_points_are_kept_and_marked(tmp_path: Path) -> None:
     front = fit(tmp_path)
     assert front.points[2].status == "infeasible"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import lagvae as lv
 from lagvae.front.modulation import Modulation
+from lagvae.model.flow import FlowPrior
 from lagvae.model.vae import mlp_vae
 
 CONDITIONS = torch.tensor([[-0.9, 0.3], [0.1, -1.0], [0.8, 0.9]])
@@ -67,6 +68,21 @@ def test_a_folded_member_is_the_modulated_network_to_rounding(build: object) -> 
         ):
             torch.testing.assert_close(ours, theirs[rows], rtol=1e-4, atol=1e-5)
             assert (ours - plain).abs().max() > 0.02  # and it is not just the model
+
+
+def test_a_learned_prior_is_modulated_and_folded_with_the_rest() -> None:
+    model, _ = perceptrons()
+    model.prior = FlowPrior(3, generator=torch.Generator().manual_seed(4))
+    network, z = trained(model), torch.randn(6, 3, generator=torch.Generator().manual_seed(3))
+    with network.at(CONDITIONS) as modulated:
+        found = modulated.prior.log_prob(z)
+        grouped = modulated.prior.log_prob(z.unflatten(0, (3, 2)))  # as the divergence of each group sees it
+    torch.testing.assert_close(grouped.flatten(), found)
+    for group, condition in enumerate(CONDITIONS):
+        rows = slice(2 * group, 2 * group + 2)
+        ours = network.fold(condition).prior.log_prob(z[rows])
+        torch.testing.assert_close(ours, found[rows], rtol=1e-4, atol=1e-5)
+        assert (ours - model.prior.log_prob(z[rows])).abs().max() > 0.02
 
 
 @pytest.mark.parametrize("build", [perceptrons, convolutions])

@@ -35,7 +35,7 @@ def test_nothing_is_computed_before_it_is_asked_for_and_nothing_twice(model: VAE
     assert model.likelihood.calls == 0  # type: ignore[attr-defined]
     assert draw.log_likelihood is draw.log_likelihood
     assert model.likelihood.calls == 1  # type: ignore[attr-defined]
-    for name in ("log_posterior", "log_prior", "log_weight", "kl", "prior_sample"):
+    for name in ("log_posterior", "log_prior", "log_weight", "kl", "standard_sample"):
         assert name not in vars(draw)
         assert getattr(draw, name) is getattr(draw, name)
 
@@ -45,7 +45,7 @@ def test_prior_is_sampled_only_where_it_is_asked_for(model: VAE) -> None:
     before = streams.prior.get_state()
     draw = model.draw(X, streams)
     assert torch.equal(streams.prior.get_state(), before)
-    sample = draw.prior_sample
+    sample = draw.standard_sample
     assert not torch.equal(streams.prior.get_state(), before)
     torch.testing.assert_close(sample, torch.randn(5, 2, generator=Streams(1).prior))
 
@@ -55,7 +55,7 @@ def test_prior_sample_leaves_the_posterior_noise_alone(model: VAE) -> None:
         streams = Streams(1)
         first = model.draw(X, streams)
         if ask:
-            _ = first.prior_sample
+            _ = first.standard_sample
         return first, model.draw(X, streams)
 
     with_prior, without = two_draws(ask=True), two_draws(ask=False)

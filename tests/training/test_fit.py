@@ -275,6 +275,8 @@ def test_the_solution_says_how_it_ended() -> None:
     assert easy.status is lv.Status.FEASIBLE
     assert easy.message == "every bound holds on the training data"
     assert easy.violations["neg_elbo"] < 0
+    assert repr(easy).startswith("Solution(feasible, 'min rate s.t. neg_elbo <= 500', multipliers={'neg_elbo': ")
+    assert "\n" not in repr(easy)
     hard = run(problem="min rate s.t. neg_elbo <= 10, mmd <= 0.5")
     assert hard.status is lv.Status.INFEASIBLE
     assert hard.violations["neg_elbo"] > 0 > hard.violations["mmd"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lagvae.data.examples import Examples
 from lagvae.errors import ShapeError, expected
-from lagvae.model.gaussian import DiagonalGaussian, standard_normal_log_prob
+from lagvae.model.gaussian import DiagonalGaussian
+from lagvae.model.prior import Prior, StandardNormal
 from lagvae.model.vae import VAE
 from lagvae.streams import Streams, derive_seed
 
@@ -28,11 +29,13 @@ class Codes:
         posterior: One diagonal Gaussian per example.
         z: One sample of each.
         labels: int64 ``[N]``, or None.
+        prior: p(z).
     """
 
     posterior: DiagonalGaussian
     z: Float[Tensor, "codes latent"]
     labels: Int64[Tensor, " codes"] | None = None
+    prior: Prior = field(default_factory=StandardNormal)
 
     def __post_init__(self) -> None:
         shapes = [tuple(part.shape) for part in (self.posterior.mean, self.posterior.log_std, self.z)]
@@ -61,18 +64,24 @@ class Codes:
     @cached_property
     def log_prior(self) -> Float[Tensor, " codes"]:
         """The log-density log p(z_i) in float64, in nats."""
-        return standard_normal_log_prob(self.z.double())
+        return self.prior.log_prob(self.z.double()).detach()
 
     @cached_property
     def rates(self) -> Float[Tensor, " codes"]:
-        """KL(q(z|x_i) ‖ p(z)) in closed form, float64, in nats."""
-        return self._in_double().kl_to_standard_normal()
+        """KL(q(z|x_i) ‖ p(z)), float64, in nats: in closed form, or from z_i without bias where p(z) allows none."""
+        return self.prior.rate(self._in_double(), self.z.double()).detach()
+
+    @cached_property
+    def standard_z(self) -> Float[Tensor, "codes latent"]:
+        """The codes in the coordinates in which p(z) is N(0, I)."""
+        return self.prior.standardise(self.z)[0].detach()
 
     def pick(self, index: Int64[Tensor, " picked"]) -> Codes:
         """Returns the codes at ``index``."""
         index = index.to(self.z.device)
         posterior = DiagonalGaussian(self.posterior.mean[index], self.posterior.log_std[index])
-        return Codes(posterior, self.z[index], None if self.labels is None else self.labels[index.to("cpu")])
+        labels = None if self.labels is None else self.labels[index.to("cpu")]
+        return Codes(posterior, self.z[index], labels, self.prior)
 
     def shuffled(self, seed: int) -> Codes:
         """Returns the codes in random order: neighbours in a file are often alike."""
@@ -132,7 +141,7 @@ def collect_codes(
     model.train(was_training)
     posterior = DiagonalGaussian(torch.cat(means), torch.cat(log_stds))
     labels = None if examples.labels is None else examples.labels.cpu()
-    return Codes(posterior, torch.cat(samples), labels)
+    return Codes(posterior, torch.cat(samples), labels, model.prior)
 
 
 def random_order(size: int, seed: int) -> Int64[Tensor, " size"]:

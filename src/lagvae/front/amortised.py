@@ -29,7 +29,7 @@ POLISH_RATE = 0.3
 """Learning rate of a polishing run, as a share of the front's."""
 
 
-@dataclass
+@dataclass(repr=False)
 class AmortisedFront(Front):
     """A front that one modulated network holds.
 

@@ -16,7 +16,7 @@ from lagvae.training.save import save_solution
 from lagvae.training.solution import Solution, Status
 
 
-@dataclass
+@dataclass(repr=False)
 class DedicatedFront(Front):
     """A front each of whose points is a run in a folder of its own.
 

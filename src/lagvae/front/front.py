@@ -31,7 +31,7 @@ FILE = "front.json"
 TABLE = "points.parquet"
 
 
-@dataclass
+@dataclass(repr=False)
 class Front(ABC):
     """Solutions of many problems on the same data.
 
@@ -58,6 +58,13 @@ class Front(ABC):
     folder: Path | None = None
     data: Data | None = field(default=None, repr=False)
     method: str = ""
+
+    def __repr__(self) -> str:
+        """In a line: the points themselves fill pages."""
+        kept = sum(point.status == Status.FEASIBLE for point in self.points)
+        where = f", folder={str(self.folder)!r}" if self.folder else ""
+        data = f", data={self.data_name!r}" if self.data_name else ""
+        return f"{type(self).__name__}({len(self.points)} points, {kept} feasible{data}{where})"
 
     @abstractmethod
     def solve(self, problem: Problem | str) -> Solution:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lagvae.model.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
+from lagvae.model.flow import FlowPrior
 from lagvae.model.likelihoods.likelihood import count_parameters
 from lagvae.model.likelihoods.names import build_likelihood
 from lagvae.model.networks import MLPDecoder, MLPEncoder
@@ -20,7 +21,7 @@ from lagvae.settings import NetworkSettings
 def build_vae(
     event_shape: Sequence[int], settings: NetworkSettings, *, generator: torch.Generator | None = None
 ) -> VAE:
-    """Builds the networks and the likelihood that the settings name.
+    """Builds the networks, the likelihood and the prior that the settings name.
 
     Args:
         event_shape: Shape of one example.
@@ -28,7 +29,7 @@ def build_vae(
         generator: Where the initial weights are drawn from; torch's global one if none is given.
 
     Raises:
-        SettingError: The likelihood is ``auto``.
+        SettingError: The likelihood is ``auto``, or a flow is asked for in one dimension.
         ShapeError: Convolutional networks are asked for, and the examples are no images.
     """
     shape, latent, hidden = tuple(event_shape), settings.latent_dim, settings.hidden
@@ -47,4 +48,5 @@ def build_vae(
     else:
         encoder = MLPEncoder(shape, latent, hidden, **options)
         decoder = MLPDecoder(latent, outputs, hidden[::-1], **options)
-    return VAE(encoder, decoder, latent_dim=latent, likelihood=likelihood)
+    prior = FlowPrior(latent, generator=generator) if settings.prior == "flow" else None
+    return VAE(encoder, decoder, latent_dim=latent, likelihood=likelihood, prior=prior)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from jaxtyping import Float
 from torch import Tensor
 
-from lagvae.model.gaussian import DiagonalGaussian, standard_normal_log_prob
+from lagvae.model.gaussian import DiagonalGaussian
 from lagvae.model.likelihoods.likelihood import Likelihood
+from lagvae.model.prior import Prior, StandardNormal
 
 
 @dataclass
@@ -26,8 +27,9 @@ class Draw:
         z: One sample of it per example.
         parameters: The decoder's output for z, flattened.
         likelihood: p(x|z).
-        draw_prior: Samples p(z), in the shape of z.
+        draw_standard: Samples N(0, I), in the shape of z.
         draw_again: Draws so many more z for every example, fresh ones, stacked in front of all other dimensions.
+        prior: p(z).
     """
 
     x: Float[Tensor, "*stack batch event"]
@@ -35,8 +37,9 @@ class Draw:
     z: Float[Tensor, "*stack batch latent"]
     parameters: Float[Tensor, "*stack batch outputs"]
     likelihood: Likelihood
-    draw_prior: Callable[[], Tensor]
+    draw_standard: Callable[[], Tensor]
     draw_again: Callable[[int], Draw]
+    prior: Prior = field(default_factory=StandardNormal)
 
     @cached_property
     def log_likelihood(self) -> Float[Tensor, "*stack batch"]:
@@ -51,7 +54,7 @@ class Draw:
     @cached_property
     def log_prior(self) -> Float[Tensor, "*stack batch"]:
         """The log-density log p(z), in nats."""
-        return standard_normal_log_prob(self.z)
+        return self.prior.log_prob(self.z)
 
     @cached_property
     def log_weight(self) -> Float[Tensor, "*stack batch"]:
@@ -60,10 +63,15 @@ class Draw:
 
     @cached_property
     def kl(self) -> Float[Tensor, "*stack batch"]:
-        """KL(q(z|x) ‖ p(z)) in closed form, in nats."""
-        return self.posterior.kl_to_standard_normal()
+        """KL(q(z|x) ‖ p(z)), in nats: in closed form, or without bias where p(z) allows none."""
+        return self.prior.rate(self.posterior, self.z)
 
     @cached_property
-    def prior_sample(self) -> Float[Tensor, "*stack batch latent"]:
-        """A fresh sample of p(z), as large as the batch."""
-        return self.draw_prior()
+    def standard_z(self) -> Float[Tensor, "*stack batch latent"]:
+        """The codes in the coordinates in which p(z) is N(0, I)."""
+        return self.prior.standardise(self.z)[0]
+
+    @cached_property
+    def standard_sample(self) -> Float[Tensor, "*stack batch latent"]:
+        """A fresh sample of p(z) in the same coordinates, as large as the batch."""
+        return self.draw_standard()

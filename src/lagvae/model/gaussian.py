@@ -1,4 +1,4 @@
-"""Diagonal Gaussians: the posterior q(z|x) and the prior p(z) = N(0, I)."""
+"""Diagonal Gaussians: the posterior q(z|x), and N(0, I)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class DiagonalGaussian:
         """Returns log q(z), in nats."""
         standardised = (z - self.mean) * (-self.log_std).exp()
         return -(0.5 * standardised.square() + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> Float[Tensor, "*stack batch"]:
+        """Returns -E log q(z) = Σ (log_std + ½ log 2πe), in nats."""
+        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
     def kl_to_standard_normal(self) -> Float[Tensor, "*stack batch"]:
         """Returns KL(q ‖ N(0, I)) = ½ Σ (mean² + std² - 1 - 2 log_std), in nats."""

@@ -18,13 +18,14 @@ from lagvae.model.gaussian import LOG_STD_RANGE, DiagonalGaussian
 from lagvae.model.likelihoods.bernoulli import Bernoulli
 from lagvae.model.likelihoods.likelihood import Likelihood, count_parameters, show_encoder
 from lagvae.model.networks import MLPDecoder, MLPEncoder
+from lagvae.model.prior import Prior, StandardNormal
 from lagvae.streams import Streams
 
 Result = TypeVar("Result")
 
 
 class VAE(nn.Module):
-    """q(z|x) = N(mean(x), std(x)²), p(z) = N(0, I), p(x|z) = likelihood(decoder(z)).
+    """q(z|x) = N(mean(x), std(x)²), p(x|z) = likelihood(decoder(z)), and a prior p(z).
 
     Args:
         encoder: Any module that maps a batch of examples to ``(mean, log_std)``, or to one tensor
@@ -33,18 +34,26 @@ class VAE(nn.Module):
             the examples (or flat); with k parameters per dimension, k times as many outputs, k first.
         latent_dim: Dimensions of z.
         likelihood: p(x|z); Bernoulli if none is given.
+        prior: p(z); N(0, I) if none is given.
 
     Source: [Kingma2014], equations 3 and 10.
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, *, latent_dim: int, likelihood: Likelihood | None = None
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        latent_dim: int,
+        likelihood: Likelihood | None = None,
+        prior: Prior | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.latent_dim = latent_dim
         self.likelihood: Likelihood = likelihood or Bernoulli()
+        self.prior: Prior = prior or StandardNormal()
 
     def posterior(self, x: Float[Tensor, "batch *event"]) -> DiagonalGaussian:
         """Returns q(z|x) in float32, its log standard deviation bounded."""
@@ -86,8 +95,9 @@ class VAE(nn.Module):
             z=z,
             parameters=self.decoder(z.flatten(0, -2)).flatten(1).unflatten(0, z.shape[:-1]),
             likelihood=self.likelihood,
-            draw_prior=lambda: _normal_like(z, streams.prior),
+            draw_standard=lambda: _normal_like(z, streams.prior),
             draw_again=draw_again,
+            prior=self.prior,
         )
 
     @torch.no_grad()
@@ -113,7 +123,8 @@ class VAE(nn.Module):
     def sample(self, size: int, *, seed: int = 0) -> Float[Tensor, "batch *event"]:
         """Returns E[x|z] for ``size`` codes z ~ p(z)."""
         generator = torch.Generator().manual_seed(seed)
-        return self.decode(torch.randn(size, self.latent_dim, generator=generator))
+        standard = torch.randn(size, self.latent_dim, generator=generator)
+        return self.decode(self.prior.place(standard.to(self._parameter())))
 
     def check_shapes(self, event_shape: Sequence[int]) -> None:
         """Raises ShapeError unless both networks fit examples of ``event_shape`` and ``latent_dim``."""

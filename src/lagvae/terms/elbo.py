@@ -33,9 +33,10 @@ class Distortion(PerExampleTerm):
 class Rate(PerExampleTerm):
     """R = E_q(x) KL(q(z|x) ‖ p(z)).
 
-    Units: nats per example. Bias: none. ``estimator="analytic"`` is the closed form;
-    ``"one_sample"`` is the original's log q(z|x) - log p(z): the same mean, more noise, and the
-    only one where q(z|x) has no closed form. Source: [Kingma2014], equation 3.
+    Units: nats per example. Bias: none. ``estimator="analytic"`` is the closed form, or where the
+    prior allows none, the entropy of q(z|x) in closed form and log p(z) at one z; ``"one_sample"``
+    is the original's log q(z|x) - log p(z): the same mean, more noise. Source: [Kingma2014],
+    equation 3.
     """
 
     estimator: RateEstimator = "analytic"

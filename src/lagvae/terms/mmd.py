@@ -17,6 +17,8 @@ from lagvae.terms.term import Term, register
 class MMD(Term):
     """MMD²(q(z), p(z)) = E k(z,z') + E k(w,w') - 2 E k(z,w), z ~ q(z), w ~ p(z) = N(0, I).
 
+    With a prior of another shape, z stands for T(z), the coordinates in which p(z) is N(0, I).
+
     Unscaled: the original reports 10,000 times as much. Its plain name means the original's
     estimator, kernel included.
 
@@ -47,13 +49,13 @@ class MMD(Term):
 
     def measure(self, draw: Draw) -> Float[Tensor, "*stack"]:
         """Returns the estimate from the batch's codes."""
-        z = draw.z
+        z = draw.standard_z
         kernel = self.kernel_in(z.shape[-1])
         squared_norm = z.square().sum(-1)
         within = self._within(kernel(squared_distances(z, z)), kernel.diagonal)
         if self.prior == "closed_form":
             return within + kernel.prior_mean - 2 * kernel.against_prior(squared_norm).mean(-1)
-        w = draw.prior_sample
+        w = draw.standard_sample
         among_prior = self._within(kernel(squared_distances(w, w)), kernel.diagonal)
         return within + among_prior - 2 * kernel(squared_distances(z, w)).mean((-2, -1))
 

@@ -33,7 +33,7 @@ class Status(enum.StrEnum):
     """Interrupted; the run can be resumed."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Solution:
     """A trained model with the multipliers that go with it.
 
@@ -74,6 +74,13 @@ class Solution:
     batch_size: int = 250
     diagnosis: tuple[Diagnosis, ...] = ()
     config: dict[str, Any] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """In a line: status, problem, multipliers and violations, and the folder if there is one."""
+        multipliers = {name: float(f"{value:.4g}") for name, value in self.multipliers.items()}
+        violations = {name: float(f"{value:.4g}") for name, value in self.violations.items()}
+        where = f", folder={str(self.folder)!r}" if self.folder else ""
+        return f"Solution({self.status}, {str(self.problem)!r}, {multipliers=}, {violations=}{where})"
 
     @property
     def prices(self) -> dict[str, float]:

@@ -119,6 +119,8 @@ def mmd_test(
 
         MMD² = E k(z,z') + E k(w,w') - 2 E k(z,w),     z ~ q(z), w ~ p(z), unbiased in every block
 
+    Both in the coordinates in which p(z) is N(0, I).
+
     Exact at any size: where q(z) is p(z), the p-value is under α with probability α at most (α a multiple
     of 1/(permutations + 1)). It is (1 + how many read as high) / (1 + permutations), so never 0.
 
@@ -146,7 +148,7 @@ def mmd_test(
     kernel = term.kernel_in(codes.latent_dim)
     # Column 0 is the labelling as it is; the others are drawn at random, afresh in every block.
     found, relabelled = [], torch.zeros(permutations, dtype=torch.float64, device=device)
-    for z in (chunk for chunk in codes.shuffled(seed).z.split(block) if len(chunk) == block):
+    for z in (chunk for chunk in codes.shuffled(seed).standard_z.split(block) if len(chunk) == block):
         pooled = torch.cat([z, torch.randn(z.shape, generator=generator, device=device)])
         gram = kernel(squared_distances(pooled, pooled)).fill_diagonal_(0)
         ranks = torch.rand(2 * block, permutations, generator=generator, device=device).argsort(0)

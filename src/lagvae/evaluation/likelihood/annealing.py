@@ -193,7 +193,7 @@ def bracket_log_likelihood(
         shape = _checked_shape(model, event_shape)
         for index in torch.arange(size).split(annealing.block(model, shape)):
             z = torch.randn(len(index), model.latent_dim, device=model.device, generator=streams.prior)
-            x = model.simulate(z, streams.binarisation).reshape(len(z), *shape)
+            x = model.simulate(model.prior.place(z), streams.binarisation).reshape(len(z), *shape)
             path = make_path(model, x, start)
             step_sizes = tune(path, annealing, streams.posterior)
             below = climb(path, annealing, streams.posterior, step_sizes)
@@ -236,7 +236,7 @@ def _checked_shape(model: VAE, event_shape: Sequence[int] | None) -> tuple[int, 
 
 def make_path(model: VAE, x: Float[Tensor, "batch *event"], start: Start) -> Path:
     """Returns the path from the prior or from q(z|x) to the posterior of prepared examples."""
-    encoder = model.posterior(x)
+    encoder = model.prior.pull_back(model.posterior(x))
     if start == "posterior":
         return Path(model, x, start=encoder, encoder=encoder)
     if start != "prior":

@@ -36,10 +36,10 @@ class Path:
     Where s is the prior, f_β(z) = p(z) p(x|z)^β.
 
     Args:
-        model: Whose p(x|z).
+        model: Whose p(x|z), and whose prior gives the coordinates that z is in: p(z) = N(0, I) in them.
         x: Prepared examples.
         start: s, one Gaussian per example.
-        encoder: q(z|x), which tells how wide the posterior is in each direction. It steers step sizes only: a
+        encoder: q(z|x) there, which tells how wide the posterior is in each direction. It steers step sizes only: a
             poor one costs acceptance and biases nothing.
     """
 
@@ -63,7 +63,8 @@ class Path:
         """Asks the decoder about these places."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            parameters = self.model.decoder(z.flatten(0, 1)).flatten(1).unflatten(0, z.shape[:2])
+            codes = self.model.prior.place(z.flatten(0, 1))
+            parameters = self.model.decoder(codes).flatten(1).unflatten(0, z.shape[:2])
             log_likelihood = self.model.likelihood.log_prob(parameters, self.x.expand(len(z), *self.x.shape))
             (gradient,) = torch.autograd.grad(log_likelihood.sum(), z)
         return State(z.detach(), log_likelihood.detach(), gradient)

@@ -22,7 +22,7 @@ import lagvae as lv
 
 RESULTS = Path(__file__).parent / "results"
 VAE = "min neg_elbo"
-SMALL: dict[str, Any] = {"hidden": (256, 256)}
+SMALL: dict[str, Any] = {"hidden": (256, 256), "activation": "gelu"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "digits, latent 10": ("digits", {**SMALL, "latent_dim": 10, "epochs": 200, "batch_size": 100}),
     "mnist, latent 2": ("mnist", {**SMALL, "latent_dim": 2, "epochs": 15}),

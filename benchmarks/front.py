@@ -84,7 +84,7 @@ def train_front(name: str) -> dict[str, Any]:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     setup = SETUPS[name]
-    settings = dict(setup.settings)
+    settings = {"activation": "softplus", **setup.settings}
     if settings.pop("network", "mlp") == "convolutional":
         settings["model"] = convolutional_vae(settings.pop("latent_dim"), seed=0)
     began = time.process_time()
@@ -130,11 +130,11 @@ def time_ratio(blocks: int = 12, steps: int = 10) -> dict[str, float]:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     keep_freed_memory()
-    data = lv.open_data("mnist", progress=False)
+    data, original = lv.open_data("mnist", progress=False), Settings().replace(activation="softplus")
     sessions = {
-        "plain": build_session(Problem.parse("min distortion + rate"), data, Settings()),
-        "front": _build_session(data, FrontSettings(divergence="none"), Settings(), None, None),
-        "front with mmd": _build_session(data, FrontSettings(), Settings(), None, None),
+        "plain": build_session(Problem.parse("min distortion + rate"), data, original),
+        "front": _build_session(data, FrontSettings(divergence="none"), original, None, None),
+        "front with mmd": _build_session(data, FrontSettings(), original, None, None),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sessions}
     for _ in range(blocks):

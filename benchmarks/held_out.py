@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 EXAMPLES = 20_000
 BOUND = 105.0
 SHARES = (0.0, 0.2)
-SETTINGS = {"hidden": (512, 512), "epochs": 100}
+SETTINGS = {"hidden": (512, 512), "activation": "gelu", "epochs": 100}
 
 
 def benchmark_runs(seeds: int) -> list[Run]:

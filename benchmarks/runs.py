@@ -28,7 +28,8 @@ class Run:
         dual: A dual rule by name; "warmup" for fixed weights that grow from 0 over the first third.
         data: A named data set, or what others are told apart by.
         seed: Of the run.
-        settings: Other settings than the defaults, sorted by name; and ``network="convolutional"``.
+        settings: Other settings than the defaults, sorted by name; and ``network="convolutional"``. The activation
+            is the original's softplus where none is named.
     """
 
     problem: str
@@ -69,7 +70,7 @@ def train(run: Run, source: Any = None) -> Record:
     problem, dual = lv.Problem.parse(run.problem), run.dual
     data = run.data if source is None else source
     began = time.monotonic()
-    options: dict[str, Any] = {**dict(run.settings), "seed": run.seed, "progress": False}
+    options: dict[str, Any] = {"activation": "softplus", **dict(run.settings), "seed": run.seed, "progress": False}
     if options.pop("network", "mlp") == "convolutional":
         options["model"] = convolutional_vae(options.pop("latent_dim"), seed=run.seed)
     if dual == "warmup":

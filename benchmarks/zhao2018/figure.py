@@ -33,7 +33,8 @@ def train(out: Path, epochs: int) -> None:
     import lagvae as lv
     from lagvae.report.front_figure import write_front_figure
 
-    front = lv.fit_front("mnist", epochs=epochs, divergence="none", out=out, resume=(out / "config.yaml").exists())
+    settings: dict[str, Any] = {"activation": "softplus", "epochs": epochs}  # and the original's widths, as they come
+    front = lv.fit_front("mnist", divergence="none", out=out, resume=(out / "config.yaml").exists(), **settings)
     if not front.points:
         raise SystemExit(front.message)
     shutil.copy(out / "front.json", HERE / "front.json")

@@ -48,7 +48,7 @@ class NetworkSettings:
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     channels: tuple[int, ...] = (32, 64, 128)
     """Channels of the levels of a convolutional network, each half as high and wide as the last."""
-    activation: Activation = "softplus"
+    activation: Activation = "gelu"
     """Nonlinearity between layers."""
     likelihood: LikelihoodName = "auto"
     """p(x|z); auto picks one by the data's type and range, and says so."""

@@ -116,7 +116,7 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         self._is_uint8 = X.dtype == np.uint8
         rows = self._examples(X)
         settings = Settings().replace(
-            **{"activation": "gelu", "precision": "float32", **(self.settings or {})},
+            **{"precision": "float32", **(self.settings or {})},
             latent_dim=self.n_components,
             hidden=tuple(self.hidden),
             likelihood=self.likelihood,

@@ -27,8 +27,6 @@ FEASIBLE_SETTINGS = [
     "64",
     "--latent-dim",
     "8",
-    "--activation",
-    "gelu",
     "--device",
     "cpu",
     "--precision",

@@ -72,7 +72,7 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "problem": ({"problem": "max mi s.t. neg_elbo <= 46, mmd <= 2e-2"}, "own problem .*neg_elbo <= 45.*got .* <= 46"),
     "networks": ({"hidden": (31,)}, r"own hidden \(\(32,\)\), got \(31,\)"),
     "latent": ({"latent_dim": 3}, r"own latent_dim \(2\), got 3"),
-    "activation": ({"activation": "gelu"}, r"own activation \(softplus\), got gelu"),
+    "activation": ({"activation": "relu"}, r"own activation \(gelu\), got relu"),
     "data": ({"data": X}, r"own data \(digits\)"),
     "seed": ({"seed": 1}, r"own seed \(0\), got 1"),
     "epochs": ({"epochs": 4}, r"own epochs \(3\), got 4"),
@@ -146,7 +146,7 @@ def test_the_configuration_says_everything(finished: Path) -> None:
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert lv.Problem.parse(config["problem"]) == lv.Problem.parse(PROBLEM)
     assert (config["data"], config["event_shape"], config["custom"]) == ("digits", [1, 8, 8], [])
-    own = {"latent_dim": 2, "hidden": [32], "activation": "softplus", "network": "mlp", "likelihood": "bernoulli"}
+    own = {"latent_dim": 2, "hidden": [32], "activation": "gelu", "network": "mlp", "likelihood": "bernoulli"}
     assert own.items() <= config["network"].items()
     settings = settings_of(read_config_file(finished / "config.yaml"))
     flat = settings.flat()

@@ -93,7 +93,7 @@ class MLPEncoder(FlatEncoder):
         latent_dim: int = 64,
         hidden: Sequence[int] = (1024, 1024),
         *,
-        activation: str = "softplus",
+        activation: str = "gelu",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(perceptron([math.prod(event_shape), *hidden, 2 * latent_dim], activation, generator))
@@ -116,7 +116,7 @@ class MLPDecoder(FlatDecoder):
         event_shape: Sequence[int],
         hidden: Sequence[int] = (1024, 1024),
         *,
-        activation: str = "softplus",
+        activation: str = "gelu",
         generator: torch.Generator | None = None,
     ) -> None:
         layers = perceptron([latent_dim, *hidden, math.prod(event_shape)], activation, generator)

@@ -196,12 +196,12 @@ def mlp_vae(
     *,
     latent_dim: int = 64,
     hidden: Sequence[int] = (1024, 1024),
-    activation: str = "softplus",
+    activation: str = "gelu",
     generator: torch.Generator | None = None,
 ) -> VAE:
-    """Builds the original's pair of perceptrons around a Bernoulli likelihood.
+    """Builds a pair of perceptrons, the original's in shape, around a Bernoulli likelihood.
 
-    Source: [LagVAE]; widths and activation as in the authors' code.
+    Source: [LagVAE]; widths as in the authors' code, whose activation is softplus.
     """
     return VAE(
         MLPEncoder(event_shape, latent_dim, hidden, activation=activation, generator=generator),

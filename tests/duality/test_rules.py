@@ -234,6 +234,18 @@ def test_the_default_warms_up_from_an_autoencoder_where_information_is_rewarded(
     assert float(first_multipliers(parsed)[0]) == pytest.approx(first, rel=0.03)
 
 
+@pytest.mark.parametrize(("latent_dim", "beta"), [(2, 0.3), (10, 0.3), (16, 0.16), (32, 0.04), (64, 0.01)])
+def test_few_latent_dimensions_warm_up_from_nearer_by(latent_dim: int, beta: float) -> None:
+    problem = Problem.parse("max mi s.t. neg_elbo <= 86")
+    first = float(first_multipliers(problem, latent_dim)[0])
+    assert first == pytest.approx(beta / (1 - beta), rel=0.03)
+    rule = build_rule(problem, DualSettings(), latent_dim=latent_dim)
+    assert isinstance(rule, Forecast)
+    assert float(rule.multipliers) == first
+    assert rule.hold == (0.25 if beta < 0.3 else 0.4)  # where there is no warm-up it rests longer
+    assert float(first_multipliers(PROBLEM, latent_dim)[0]) == float(first_multipliers(PROBLEM)[0])
+
+
 def test_divergences_start_at_a_hundredth_of_a_nat_per_unit() -> None:
     assert float(start_multipliers(lag_vae(1.0, 86.0, 5.0))[1]) == pytest.approx(100.0)
 

@@ -19,6 +19,7 @@ from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.model.draw import Draw
 from lagvae.settings import Settings
 from lagvae.training.batches import Batches
+from lagvae.training.build import build_session
 from tiny_runs import PROBLEM, TINY, assert_same_tensors, measured, run, stopped_after
 
 
@@ -81,6 +82,13 @@ def test_a_dual_rule_of_ones_own() -> None:
     original = functools.partial(Zhao2018, learning_rate=1e-3)
     assert_same_tensors(weights(run(dual=original)), weights(run(dual="zhao2018", dual_learning_rate=1e-3)))
     assert differ(run(dual=original), run(dual="zhao2018"))
+
+
+def test_the_default_rule_starts_by_the_size_of_the_latent_space() -> None:
+    problem, data = lv.Problem.parse("max mi s.t. neg_elbo <= 45"), lv.open_data("digits")
+    for latent_dim, multiplier in ((2, 0.3 / 0.7), (64, 0.01 / 0.99)):
+        settings = Settings().replace(hidden=(8,), latent_dim=latent_dim, device="cpu")
+        assert float(build_session(problem, data, settings).rule.multipliers) == pytest.approx(multiplier, rel=0.03)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.duality.rule import DualRule
-from lagvae.duality.start import first_multipliers, largest_multipliers, start_multipliers
+from lagvae.duality.start import MANY, first_multipliers, largest_multipliers, start_multipliers
 from lagvae.problem.problem import Problem
 
 
@@ -47,6 +47,7 @@ class Forecast(DualRule):
         decay: How many times less the remaining run improves the model than it would at today's pace: at the
             run's beginning and at its end, linear in between.
         margin: How far inside an inequality to aim, in units of v: forecasts err by about as much.
+        latent_dim: Dimensions of z, which decide from how far below multipliers warm up.
         models: How many models share the rule.
     """
 
@@ -64,10 +65,11 @@ class Forecast(DualRule):
         window: float = 0.015,
         decay: tuple[float, float] = (6.0, 3.5),
         margin: float = 0.1,
+        latent_dim: int = MANY,
         models: int = 1,
     ) -> None:
         if start is None:
-            start, first = start_multipliers(problem), first_multipliers(problem)
+            start, first = start_multipliers(problem), first_multipliers(problem, latent_dim)
         self.start, self.first = start, start if first is None else first
         super().__init__(problem, self.first, models=models)
         self.hold = hold if hold is not None else 0.4 if torch.equal(self.first, self.start) else 0.25

@@ -16,6 +16,7 @@ from lagvae.duality.gradient import GradientAscent
 from lagvae.duality.nupi import NuPI
 from lagvae.duality.optimizer import OptimizerAscent
 from lagvae.duality.rule import DualRule
+from lagvae.duality.start import MANY
 from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.errors import SettingError, expected, nearest
 from lagvae.optimizers import named_optimizers
@@ -40,8 +41,13 @@ SOON = 0.05
 """Share of a run after which multipliers that go on from a solution move."""
 
 
-def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
+def build_rule(problem: Problem, settings: DualSettings, *, latent_dim: int = MANY) -> DualRule:
     """Builds the rule that the settings name, with its own starting point.
+
+    Args:
+        problem: Whose constraints.
+        settings: Of the rule.
+        latent_dim: Dimensions of z, which the default rule's start depends on.
 
     Raises:
         SettingError: There is no such rule, or it has no learning rate to set.
@@ -51,7 +57,7 @@ def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
     if name == "forecast":
         if learning_rate is not None:
             raise SettingError(expected("no dual_learning_rate for forecast", got=learning_rate, fix="--dual gradient"))
-        return Forecast(problem)
+        return Forecast(problem, latent_dim=latent_dim)
     if name in RULES:
         options: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
         return RULES[name](problem, **options)
@@ -65,18 +71,21 @@ def build_rule(problem: Problem, settings: DualSettings) -> DualRule:
     raise SettingError(expected("a dual rule", got=f"'{name}'", fix=fix))
 
 
-def rule_from(problem: Problem, settings: DualSettings, multipliers: Mapping[str, float]) -> DualRule:
+def rule_from(
+    problem: Problem, settings: DualSettings, multipliers: Mapping[str, float], *, latent_dim: int = MANY
+) -> DualRule:
     """Builds the rule that the settings name; the default rule starts from given multipliers, and moves soon.
 
     Args:
         problem: Whose constraints.
         settings: Of the rule.
         multipliers: Name → λ of a solution; those of unknown names, or not finite, have no say.
+        latent_dim: Dimensions of z, for a start without any.
 
     Raises:
         SettingError: As for :func:`build_rule`.
     """
     given = [multipliers.get(name, math.nan) for name in problem.names]
     if settings.dual != "forecast" or not all(map(math.isfinite, given)):
-        return build_rule(problem, settings)
+        return build_rule(problem, settings, latent_dim=latent_dim)
     return Forecast(problem, torch.tensor(given), warm_up=SOON, hold=SOON)

@@ -61,7 +61,7 @@ def build_session(
     model.check_data(data)
 
     model.to(device).train()
-    rule = build_rule(problem, settings.dual) if dual is None else dual(problem)
+    rule = build_rule(problem, settings.dual, latent_dim=model.latent_dim) if dual is None else dual(problem)
     rule.to(device)
     size, shuffle = settings.primal.batch_size, settings.primal.shuffle
     held_out = None

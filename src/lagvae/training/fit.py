@@ -102,7 +102,8 @@ def fit(
     make_dual = dual if callable(dual) else None
     if start is not None:
         model = copy.deepcopy(start.model)
-        make_dual = make_dual or partial(rule_from, settings=settings.dual, multipliers=start.multipliers)
+        go_on = partial(rule_from, multipliers=start.multipliers, latent_dim=model.latent_dim)
+        make_dual = make_dual or partial(go_on, settings=settings.dual)
     asked = problem
     if asked.is_relative and folder is not None and resume:
         problem = Problem.parse(folder.resolved_problem(str(asked)))

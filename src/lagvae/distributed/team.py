@@ -84,6 +84,7 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
         team: Team = ctx.team
-        total = gradient.float().contiguous()
+        # A copy, since the graph holds the gradient elsewhere too; bfloat16 is summed as float32.
+        total = gradient.to(torch.promote_types(gradient.dtype, torch.float32), copy=True).contiguous()
         dist.all_reduce(total)
         return team.share(total, ctx.dim).to(gradient.dtype), None, None

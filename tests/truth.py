@@ -255,6 +255,12 @@ class KernelMeans:
         )
 
 
+def feature_squared_mmd(omega: Array, weight: Array, mean: Array, std: Array) -> float:
+    """Σ_j weight_j |E e^(iω_j·z) - E e^(iω_j·w)|² for z ~ N(mean, diag(std²)), w ~ N(0, I)."""
+    of_codes = np.exp(1j * omega @ mean - 0.5 * (omega**2) @ std**2)
+    return float(weight @ abs(of_codes - np.exp(-0.5 * (omega**2).sum(-1))) ** 2)
+
+
 def v_statistic_floor(batch: int, latent: int) -> float:
     """What a perfect q(z) measures with the original's kernel: (2/n)(1 - (1 + 4/d²)^(-d/2))."""
     return 2 / batch * (1 - (1 + 4 / latent**2) ** (-latent / 2))

@@ -106,6 +106,8 @@ class ExecutionSettings:
     """All randomness of the run follows from it."""
     device: str = "auto"
     """auto (the freest graphics processor, else the processor), cpu, cuda, cuda:1, ..."""
+    devices: int = 1
+    """How many devices share each batch: graphics processors, or processes on the processor."""
     precision: Precision = "auto"
     """bfloat16 networks where the hardware does them well (auto), or always, or never."""
 

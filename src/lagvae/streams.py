@@ -7,6 +7,7 @@ sample of a problem without mmd) never shifts the numbers that another one sees.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +24,11 @@ def derive_seed(seed: int, *path: object) -> int:
 def permutation(size: int, seed: int, *path: object) -> Tensor:
     """Returns the permutation of ``size`` things at ``path`` below ``seed``; it depends on nothing drawn before."""
     return torch.randperm(size, generator=torch.Generator().manual_seed(derive_seed(seed, *path)))
+
+
+def draw_normal(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws numbers from N(0, 1), in the dtype and on the device of ``like``."""
+    return torch.randn(tuple(shape), dtype=like.dtype, device=like.device, generator=generator)
 
 
 class Streams:
@@ -63,6 +69,14 @@ class Streams:
     def prior(self) -> torch.Generator:
         """For samples of p(z), which mmd compares with."""
         return self._generators["prior"]
+
+    def posterior_noise(self, like: Tensor) -> Tensor:
+        """Draws the noise of codes in the shape of ``like``, [*stack, batch, latent]."""
+        return draw_normal(like.shape, like, self.posterior)
+
+    def prior_sample(self, like: Tensor) -> Tensor:
+        """Draws a sample of N(0, I) to compare codes with, in the shape of ``like``."""
+        return draw_normal(like.shape, like, self.prior)
 
     def data_order(self, epoch: int, size: int) -> Tensor:
         """Returns the permutation of ``size`` examples for ``epoch``; it depends on nothing drawn before."""

@@ -19,6 +19,7 @@ ROOMS = (  # bottom to top
     "storage",
     "data",
     "model",
+    "distributed",
     "terms",
     "problem",
     "duality",

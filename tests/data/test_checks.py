@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lagvae.data import checks
+from lagvae.data import blocks
 from lagvae.data.checks import check_finite, check_unit_interval
 from lagvae.data.examples import Examples
 from lagvae.errors import DataError
@@ -66,7 +66,7 @@ def test_the_first_offender_is_named_whatever_the_blocks(monkeypatch: pytest.Mon
     np.save(tmp_path / "x.npy", values)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     for block in (1, 6, 13, 1000):
-        monkeypatch.setattr(checks, "BLOCK_VALUES", block)
+        monkeypatch.setattr(blocks, "BLOCK_VALUES", block)
         for examples in (Examples(mapped), Examples(torch.from_numpy(values))):
             with pytest.raises(DataError, match=r"got 7 at index \[3, 1, 2\]"):
                 check_unit_interval(examples, name="x")

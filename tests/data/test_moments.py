@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lagvae.data import moments as module
+from lagvae.data import blocks
 from lagvae.data.examples import Examples
 from lagvae.data.moments import Extent, extent, moments
 
@@ -16,7 +16,7 @@ VALUES = torch.randn(101, 4, generator=torch.Generator().manual_seed(0)) * torch
 def test_moments_are_numpys_however_they_are_cut(
     block: int, rows: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BLOCK_VALUES", 4 * block)
+    monkeypatch.setattr(blocks, "BLOCK_VALUES", 4 * block)
     chosen = VALUES if rows is None else VALUES[rows]
     mean, std = moments(Examples(VALUES, rows=rows), per_column=True)
     torch.testing.assert_close(mean, torch.from_numpy(chosen.double().numpy().mean(0)).float())

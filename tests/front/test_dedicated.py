@@ -62,7 +62,7 @@ def test_infeasible_points_are_kept_and_marked(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_is_a_point_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lagvae.front.fit_dedicated as module
+    import lagvae.front.engine as module
 
     def fail(problem: str, *args: Any, **options: Any) -> lv.Solution:
         if "60" in problem:

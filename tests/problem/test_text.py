@@ -25,11 +25,14 @@ terms: st.SearchStrategy[Term] = st.one_of(
     st.builds(lambda k: neg_iwae(samples=k), st.integers(min_value=1, max_value=10_000)),
     st.builds(lambda e: mutual_information(estimator=e), estimators),
     st.builds(
-        lambda k, e, p, b: mmd(kernel=k, estimator=e, prior=p, **({"bandwidth": b} if b else {})),
+        lambda k, e, p, b, f: mmd(
+            kernel=k, estimator=e, prior=p, **({"bandwidth": b} if b else {}), **({"features": f} if f else {})
+        ),
         st.sampled_from(["zhao2018", "rbf", "imq"]),
         st.sampled_from(["biased", "unbiased"]),
         st.sampled_from(["sample", "closed_form"]),
         st.none() | positive,
+        st.none() | st.integers(min_value=16, max_value=100_000),
     ),
 )
 sums = st.lists(st.tuples(terms, st.just(1.0) | positive | positive.map(lambda w: -w)), max_size=4).map(WeightedSum.of)

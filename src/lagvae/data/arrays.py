@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lagvae.data.checks import check_finite
 from lagvae.data.examples import Examples
+from lagvae.data.mapped import open_map
 from lagvae.errors import DataError, ProblemWarning, expected
 
 EXACT = 2**24
@@ -70,9 +71,7 @@ def _keep_map(values: np.memmap, where: str) -> np.memmap:
                 fix="saving it again as x.astype(np.float32) or x.astype(np.uint8)",
             )
         )
-    view: np.memmap = values.view()
-    view.flags.writeable = False
-    return view
+    return open_map(values)
 
 
 def _as_tensor(values: np.ndarray | Tensor, where: str) -> Tensor:

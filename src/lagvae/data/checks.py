@@ -1,19 +1,17 @@
-"""Are the values ones that a likelihood can score?"""
+"""Are the values ones that a likelihood can score? Of a large memory map a sample is looked at."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lagvae.data.blocks import blocks
 from lagvae.data.examples import Examples
 from lagvae.errors import DataError, expected
-
-BLOCK_VALUES = 2**22
-"""Values looked at in one go: a memory map streams through the memory of one block (16 MiB of float32)."""
 
 
 def check_finite(examples: Examples, *, name: str) -> None:
@@ -57,7 +55,7 @@ def _check_each(
     examples: Examples, is_good: Callable[[Tensor], Tensor], *, what: str, name: str, fix: str | None = None
 ) -> None:
     """Raises DataError naming the first value, in row-major order, that is not good, and what would mend it."""
-    for start, block in _blocks(examples):
+    for start, block in blocks(Examples(examples.values)):  # of an array that is shared, all is looked at
         good = is_good(block)
         if not bool(good.all()):
             first = (~good).flatten().nonzero()[0, 0].item()
@@ -65,14 +63,6 @@ def _check_each(
             value = float(block[(row, *inner)])
             index = ", ".join(map(str, (start + row, *inner)))
             raise DataError(expected(f"{what} in {name}", got=f"{value:g} at index [{index}]", fix=fix or _mend(value)))
-
-
-def _blocks(examples: Examples) -> Iterator[tuple[int, Tensor]]:
-    """Yields the values block by block, each with the index of its first example."""
-    rows = max(1, BLOCK_VALUES // math.prod(examples.event_shape))
-    for start in range(0, len(examples), rows):
-        block = examples.values[start : start + rows]
-        yield start, block if isinstance(block, Tensor) else torch.from_numpy(np.array(block))
 
 
 def _mend(value: float) -> str:

@@ -84,8 +84,9 @@ class Data:
             got = f"{count} held out of {size} (held_out={share:g})"
             fix = "more data" if size < 4 else "a smaller share" if count > 1 else "a larger share"
             raise DataError(expected("two training examples or more on either side of the split", got=got, fix=fix))
-        order = permutation(size, seed, "held_out")
-        held_out, rest = (self.train.pick(half.sort().values) for half in order.split([count, size - count]))
+        is_held_out = torch.zeros(size, dtype=torch.bool)
+        is_held_out[permutation(size, seed, "held_out")[:count]] = True
+        held_out, rest = (self.train.pick(half.nonzero()[:, 0]) for half in (is_held_out, ~is_held_out))
         return replace(self, train=rest, held_out=held_out)
 
     def fingerprint(self) -> str:

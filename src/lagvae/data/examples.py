@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
+from lagvae.data.mapped import Place, read_rows
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -59,7 +61,7 @@ class Examples:
             index = self.rows[index.to(self.rows.device)]
         if isinstance(self.values, Tensor):
             return self.values.index_select(0, index.to(self.values.device))
-        return torch.from_numpy(np.array(self.values[index.cpu().numpy()]))
+        return torch.from_numpy(read_rows(self.values, index.cpu().numpy()))
 
     def subset(self, start: int, stop: int) -> Examples:
         """Returns the examples ``start`` up to, without, ``stop``: a view, nothing is copied."""
@@ -75,6 +77,15 @@ class Examples:
         if isinstance(self.values, Tensor):
             index = index.to(self.values.device)
         return Examples(self.values, labels, index if self.rows is None else self.rows[index.to(self.rows.device)])
+
+    def __getstate__(self) -> dict[str, object]:
+        """What another process is sent: of a memory map its place, not its content."""
+        state = dict(vars(self))
+        return state | ({} if isinstance(self.values, Tensor) else {"values": Place.of(self.values)})
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        values = state["values"]
+        vars(self).update(state | ({"values": values.open()} if isinstance(values, Place) else {}))
 
 
 def binarise(raw: Shaped[Tensor, "..."], generator: torch.Generator) -> Float32[Tensor, "..."]:

@@ -1,16 +1,15 @@
-"""What range do the values have, and what mean and spread? Read block by block, so that a memory map stays one."""
+"""What range do the values have, and what mean and spread? Of a large memory map, by a sample of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from lagvae.data.checks import BLOCK_VALUES
+from lagvae.data.blocks import blocks
 from lagvae.data.examples import Examples
 
 
@@ -34,7 +33,7 @@ def extent(examples: Examples) -> Extent:
     if examples.is_uint8:
         return Extent(0.0, 1.0, is_whole=False)
     low, high, is_whole = math.inf, -math.inf, True
-    for block in _blocks(examples):
+    for _, block in blocks(examples):
         least, most = (float(end) for end in block.aminmax())
         low, high = min(low, least), max(high, most)
         is_whole = is_whole and bool((block == block.floor()).all())
@@ -52,7 +51,7 @@ def moments(
         scale_bytes: Whether a byte v means (v + u)/256, with u ~ U[0,1); else it means v.
     """
     count, mean, spread = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    for block in _blocks(examples):
+    for _, block in blocks(examples):
         values = block.flatten(1).double() if per_column else block.double().reshape(-1, 1)
         size, centre = len(values), values.mean(0)
         # Means and sums of squares of two sets merge without a large number ever being squared.
@@ -63,9 +62,3 @@ def moments(
     if examples.is_uint8 and scale_bytes:
         mean, variance = (mean + 0.5) / 256, (variance + 1 / 12) / 256**2
     return mean.float(), variance.sqrt().float()
-
-
-def _blocks(examples: Examples) -> Iterator[Tensor]:
-    rows = max(1, BLOCK_VALUES // math.prod(examples.event_shape))
-    for index in torch.arange(len(examples)).split(rows):
-        yield examples.gather(index).cpu()

@@ -57,6 +57,9 @@ def fit_amortised(
     progress: bool,
 ) -> AmortisedFront:
     """Trains, or goes on training, the network that :func:`~lagvae.front.fit_front.fit_front` describes."""
+    if settings.execution.devices > 1:
+        fix = "devices=1, or --method dedicated"
+        raise SettingError(expected("one device for an amortised front", got=settings.execution.devices, fix=fix))
     session = _build_session(opened, front, settings, model, optimizer)
     log = RunLog(folder, measured_shape=session.measured_shape)
     if folder is not None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lagvae.data.dataset import Data
-from lagvae.errors import LagvaeError
 from lagvae.front.dedicated import DedicatedFront
+from lagvae.front.engine import Engine, LocalEngine, Observer, Outcome, Shared, Task
 from lagvae.front.front import describe_front, read_fields
 from lagvae.front.monitor import Monitor
 from lagvae.front.plan import make_plan
@@ -21,7 +22,6 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.folder import RunFolder
 from lagvae.training.build import build_session
-from lagvae.training.fit import fit
 from lagvae.training.load import load
 from lagvae.training.solution import Solution, Status
 
@@ -40,8 +40,12 @@ def fit_dedicated(
     folder: RunFolder | None,
     resume: bool,
     progress: bool,
+    engine: Engine | None = None,
 ) -> DedicatedFront:
-    """Trains, or goes on training, what :func:`~lagvae.front.fit_front.fit_front` describes."""
+    """Trains, or goes on training, what :func:`~lagvae.front.fit_front.fit_front` describes.
+
+    Points that do not depend on each other are trained by ``engine``, by this process if there is none.
+    """
     if folder is not None:
         front = {"method": method, "problems": list(problems)}
         config = describe_front(problems[0], opened, settings, model=model, optimizer=optimizer, front=front)
@@ -63,27 +67,31 @@ def fit_dedicated(
         method=method,
         solutions=(None,) * len(problems),
     )
-    finished = [_read_finished(made, index) for index in range(len(problems))] if folder is not None else []
+    finished = [folder is not None and _read_finished(made, index) for index in range(len(problems))]
+    tasks = [
+        Task(index, text, settings, out=_folder_of(made, index))
+        for index, text in enumerate(problems)
+        if not finished[index]
+    ]
+    shared = Shared(opened, model, optimizer)
     with Monitor(made, show=progress) as monitor:
-        if waiting := len(problems) - sum(map(bool, finished)):
+        if tasks:
             trial = build_session(
                 _numbers(problems[0]), opened, settings, model=copy.deepcopy(model), optimizer=optimizer
             )
-            monitor.announce(make_plan(method, waiting, trial, opened))
-        before: Solution | None = None
-        for index, text in enumerate(problems):
-            solution = finished[index] if finished else None
-            if solution is None:
-                monitor.begin(index)
-                solution = _train(made, index, text, before, opened, settings, model, optimizer)
-                monitor.end(index)
-            if solution is not None and solution.status is Status.STOPPED:
-                made.message = f"stopped at point {index + 1} of {len(problems)}"
-                break
-            usable = solution is not None and solution.evaluation is not None
-            before = solution if method == "path" and usable else None
+            monitor.announce(make_plan(method, len(tasks), trial, opened))
+        if method == "path":
+            outcomes = _train_path(made, tasks, shared, observe=monitor.observe)
         else:
-            made.status, made.message = Status.FEASIBLE, _summary(made)
+            outcomes = (engine or LocalEngine()).train_points(tasks, shared, observe=monitor.observe)
+        for outcome in outcomes:
+            _record(made, outcome.task.index, _point_of(made, outcome), outcome.solution)
+            monitor.end(outcome.task.index)
+    stopped = [index for index, point in enumerate(made.points) if point.status == Status.STOPPED]
+    if stopped:
+        made.message = f"stopped at point {stopped[0] + 1} of {len(problems)}"
+    else:
+        made.status, made.message = Status.FEASIBLE, _summary(made)
     if made.folder is not None:
         made.write()
     return made
@@ -94,43 +102,21 @@ def read_dedicated(folder: RunFolder, content: dict[str, Any], *, data: Data | N
     return DedicatedFront(**read_fields(folder, content, data=data))
 
 
-def _train(
-    made: DedicatedFront,
-    index: int,
-    text: str,
-    before: Solution | None,
-    opened: Data,
-    settings: Settings,
-    model: VAE | None,
-    optimizer: OptimizerFactory | None,
-) -> Solution | None:
-    """Trains one point and records it; None where an error ended its run."""
-    out = _folder_of(made, index)
-    begun = out is not None and (out / "config.yaml").exists()
-    # A run killed before its first checkpoint left nothing to go on with.
-    resume = begun and out is not None and (out / "checkpoints").exists()
-    try:
-        solution = fit(
-            text,
-            opened,
-            model=copy.deepcopy(model) if before is None else None,
-            start=before,
-            optimizer=optimizer,
-            out=out,
-            resume=resume,
-            overwrite=begun and not resume,
-            settings=settings,
-            progress=False,
-        )
-    except LagvaeError as error:
-        _record(made, index, FrontPoint(text, status="failed", message=" ".join(str(error).split())))
-        return None
-    _record(made, index, _point_of(made, index, solution), solution)
-    return solution
+def _train_path(made: DedicatedFront, tasks: Sequence[Task], shared: Shared, *, observe: Observer) -> Iterator[Outcome]:
+    """Trains one point after another, each from the solution of the one before it, if that has one."""
+    for task in tasks:
+        before = made.solutions[task.index - 1] if task.index else None
+        start = before if before is not None and before.evaluation is not None else None
+        for outcome in LocalEngine().train_points([dataclasses.replace(task, start=start)], shared, observe=observe):
+            yield outcome
+            if outcome.solution is not None and outcome.solution.status is Status.STOPPED:
+                return
 
 
-def _point_of(made: DedicatedFront, index: int, solution: Solution) -> FrontPoint:
-    out = _folder_of(made, index)
+def _point_of(made: DedicatedFront, outcome: Outcome) -> FrontPoint:
+    solution, out = outcome.solution, outcome.task.out
+    if solution is None:
+        return FrontPoint(outcome.task.problem, status="failed", message=outcome.error)
     return FrontPoint(
         problem=str(solution.problem),
         status=str(solution.status),
@@ -155,14 +141,15 @@ def _record(made: DedicatedFront, index: int, point: FrontPoint, solution: Solut
         made.write()
 
 
-def _read_finished(made: DedicatedFront, index: int) -> Solution | None:
-    """Returns the run of a point that reached its end in an earlier session, and records it."""
+def _read_finished(made: DedicatedFront, index: int) -> bool:
+    """Records the run of a point that reached its end in an earlier session; returns whether it did."""
     out = _folder_of(made, index)
     if out is None or not (out / "evaluation.json").exists():
-        return None
+        return False
     solution = load(out)
-    _record(made, index, _point_of(made, index, solution), solution)
-    return solution
+    task = Task(index, made.points[index].problem, made.settings, out=out)
+    _record(made, index, _point_of(made, Outcome(task, solution)), solution)
+    return True
 
 
 def _folder_of(made: DedicatedFront, index: int) -> Path | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lagvae.front.dedicated import DedicatedFront
 
 MOST_ROWS = 30
-"""Points that a live table shows: those around the one that is being trained."""
+"""Points that a live table shows: those around the first that is being trained."""
 
 
 class Monitor:
@@ -31,10 +31,10 @@ class Monitor:
     def __init__(self, front: DedicatedFront, *, show: bool) -> None:
         self.front, self.show = front, show
         self.console = Console(stderr=True, highlight=False)
-        self.current: int | None = None
-        self.done = 0
-        self.began = self.began_point = time.monotonic()
-        self.expected, self.left = 0.0, 0
+        self.running: dict[int, tuple[float, float]] = {}
+        self.done, self.left = 0, 0
+        self.began = time.monotonic()
+        self.expected = 0.0
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -54,13 +54,14 @@ class Monitor:
         if self.show:
             self.console.print(f"plan: {plan}", markup=False, soft_wrap=True)
 
-    def begin(self, index: int) -> None:
-        """Marks a point as being trained."""
-        self.current, self.began_point = index, time.monotonic()
+    def observe(self, index: int, share: float) -> None:
+        """Marks a point as being trained, with the share of its steps that are taken; 0 where only the clock tells."""
+        began, _ = self.running.get(index, (time.monotonic(), 0.0))
+        self.running[index] = (began, share)
 
     def end(self, index: int) -> None:
         """Marks it as done, and prints its line where there is no terminal."""
-        self.current = None
+        self.running.pop(index, None)
         self.done += 1
         if not self.show or self._live is not None:
             return
@@ -81,16 +82,18 @@ class Monitor:
             table.add_column(column)
         for column in ("neg_elbo", "rate", "worst violation"):
             table.add_column(column, justify="right")
-        first = max(0, min((self.current or 0) - MOST_ROWS // 2, len(points) - MOST_ROWS))
+        first = max(0, min(min(self.running, default=0) - MOST_ROWS // 2, len(points) - MOST_ROWS))
         for index in range(first, min(len(points), first + MOST_ROWS)):
             point = points[index]
-            state = self._running() if index == self.current else point.status
+            state = self._running(index) if index in self.running else point.status
             table.add_row(str(index + 1), point.problem, state, *_cells(point))
         return table
 
-    def _running(self) -> str:
-        elapsed = time.monotonic() - self.began_point
-        share = min(0.99, elapsed / self.expected) if self.expected else 0.0
+    def _running(self, index: int) -> str:
+        began, share = self.running[index]
+        if share:
+            return f"training, {share:.0%}"
+        share = min(0.99, (time.monotonic() - began) / self.expected) if self.expected else 0.0
         return f"training, about {share:.0%}"
 
 

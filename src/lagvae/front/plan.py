@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from lagvae.data.dataset import Data
 from lagvae.training.session import Session
 
@@ -55,7 +57,8 @@ def make_plan(method: str, points: int, session: Session, data: Data) -> Plan:
     for _ in range(TIMED):
         session.take_step()
     weights = sum(weight.numel() * weight.element_size() for weight in session.model.parameters())
-    arrays = {id(part.values): part.values.nbytes for part in data.parts.values()}
+    # What is mapped stays in its file.
+    arrays = {id(part.values): part.values.nbytes for part in data.parts.values() if isinstance(part.values, Tensor)}
     return Plan(
         method=method,
         points=points,

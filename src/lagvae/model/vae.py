@@ -88,14 +88,14 @@ class VAE(nn.Module):
             with precision:
                 return self._draw_at(x.expand(samples, *x.shape), stacked, streams, precision)
 
-        z = posterior.at(_normal_like(posterior.mean, streams.posterior))
+        z = posterior.at(streams.posterior_noise(posterior.mean))
         return Draw(
             x=x,
             posterior=posterior,
             z=z,
             parameters=self.decoder(z.flatten(0, -2)).flatten(1).unflatten(0, z.shape[:-1]),
             likelihood=self.likelihood,
-            draw_standard=lambda: _normal_like(z, streams.prior),
+            draw_standard=lambda: streams.prior_sample(z),
             draw_again=draw_again,
             prior=self.prior,
         )
@@ -214,10 +214,6 @@ def _current_precision(device: torch.device) -> AbstractContextManager[object]:
     """Returns a context in which networks compute in the precision of the moment, whenever it is entered."""
     kind = device.type
     return torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
-
-
-def _normal_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator)
 
 
 @torch.no_grad()

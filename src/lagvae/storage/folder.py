@@ -241,7 +241,7 @@ def _config_text(config: Config) -> str:
 def _comparable(config: Config) -> dict[str, Any]:
     """Returns what makes a run the same run: everything but where it is computed and how often it reports."""
     settings = settings_of(config).flat()
-    for free in ("device", "log_every", "checkpoint_seconds"):
+    for free in ("device", "devices", "log_every", "checkpoint_seconds"):
         del settings[free]
     names = ("problem", "data", "event_shape", "custom", "front", "data_fingerprint")
     described = {name: config.get(name) for name in names}

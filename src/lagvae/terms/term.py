@@ -179,7 +179,7 @@ def _read_option(what: str, value: Any, kind: Any) -> Any:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise ProblemError(expected(f"a positive number as {what}", got=repr(value), fix="a number such as 1.0"))
-    if kind is int:  # the text form reads every number as a float
+    if kind in (int, int | None):  # the text form reads every number as a float
         if value != int(value):
             raise ProblemError(expected(f"a whole number as {what}", got=repr(value), fix="a number such as 5"))
         return int(value)

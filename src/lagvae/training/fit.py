@@ -16,10 +16,10 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.folder import claim_folder, make_config
-from lagvae.training.build import build_session, settle_likelihood
+from lagvae.training.build import settle_likelihood
 from lagvae.training.conclusion import conclude
+from lagvae.training.devices import Blueprint, train_on_devices
 from lagvae.training.hardware import keep_freed_memory
-from lagvae.training.loop import train
 from lagvae.training.probe import resolve_bounds
 from lagvae.training.progress import announce
 from lagvae.training.run_log import RunLog
@@ -109,7 +109,8 @@ def fit(
         problem = Problem.parse(folder.resolved_problem(str(asked)))
     elif asked.is_relative:
         problem = resolve_bounds(asked, opened, settings, model=model, optimizer=make_optimizer, progress=progress)
-    session = build_session(problem, opened, settings, model=model, optimizer=make_optimizer, dual=make_dual)
+    plan = Blueprint(problem, opened, settings, model=model, optimizer=make_optimizer, dual=make_dual)
+    session = plan.build()
     problem.warn_of_floors(latent_dim=session.model.latent_dim, batch_size=(session.held_out or session.batches).size)
     log = RunLog(folder, measured_shape=session.measured_shape)
     config = make_config(
@@ -131,5 +132,5 @@ def fit(
 
     announce(opened, session.device, session.dtype, choice=choice, show=progress)
     keep_freed_memory()
-    status, message = train(session, log, settings, progress=progress)
+    status, message = train_on_devices(session, log, plan, progress=progress)
     return conclude(session, log, opened, settings, status, message, config=config, progress=progress)

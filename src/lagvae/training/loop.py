@@ -37,12 +37,13 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                 filled += 1
                 is_last = session.step == session.total_steps
                 is_logged = session.step % log_every == 0 or is_last
-                if not (is_logged or interrupt.requested):
+                is_stopped = session.agree(interrupt.requested)
+                if not (is_logged or is_stopped):
                     continue
 
                 # Values stay on the device until here: nothing waits for it in between.
                 trouble = find_non_finite(session, values[:filled])
-                if trouble is None and (is_last or interrupt.requested) and not session.has_finite_weights():
+                if trouble is None and (is_last or is_stopped) and not session.has_finite_weights():
                     trouble = f"weights became non-finite at step {session.step}"
                 if trouble is not None:
                     return Status.DIVERGED, f"{trouble}; the last good checkpoint is kept; try a lower learning_rate"
@@ -55,9 +56,9 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                     display.show(record)
                     filled, last, last_step = 0, now, session.step
                 is_due = log.seconds_since_save() >= settings.output.checkpoint_seconds
-                if is_last or interrupt.requested or (is_due and session.has_finite_weights()):
+                if is_last or is_stopped or (is_due and session.has_finite_weights()):
                     log.save(session, seconds, values[:filled])
-                if interrupt.requested and not is_last:
+                if is_stopped and not is_last:
                     return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
     finally:
         log.close()

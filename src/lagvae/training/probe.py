@@ -24,10 +24,10 @@ from lagvae.terms.algebra import Constraint
 from lagvae.terms.elbo import Distortion, Rate, distortion, rate
 from lagvae.terms.mmd import mmd
 from lagvae.terms.term import Term
-from lagvae.training.build import build_session, settle_likelihood
+from lagvae.training.build import settle_likelihood
 from lagvae.training.conclusion import conclude
+from lagvae.training.devices import Blueprint, train_on_devices
 from lagvae.training.hardware import keep_freed_memory
-from lagvae.training.loop import train
 from lagvae.training.progress import announce
 from lagvae.training.run_log import RunLog
 from lagvae.training.solution import Solution, Status
@@ -267,14 +267,15 @@ def _train_all(
     settings, choice = (settings, None) if model is not None else settle_likelihood(settings, data)
     for beta in betas:
         problem = beta_vae(beta)
-        session = build_session(problem, data, settings, model=copy.deepcopy(model), optimizer=optimizer)
+        plan = Blueprint(problem, data, settings, model=copy.deepcopy(model), optimizer=optimizer)
+        session = plan.build()
         if not solutions:
             announce(data, session.device, session.dtype, choice=choice, show=progress)
             keep_freed_memory()
         if progress:
             _say(f"probe {len(solutions) + 1} of {len(betas)}: {problem}, {_epochs(settings)}")
         log = RunLog(None, measured_shape=session.measured_shape)
-        status, message = train(session, log, settings, progress=progress)
+        status, message = train_on_devices(session, log, plan, progress=progress)
         if status is Status.STOPPED:
             raise KeyboardInterrupt
         if status is not None:

@@ -78,6 +78,10 @@ class Session:
         self.rule.update(violations, progress=self.step / self.total_steps)
         return measured
 
+    def agree(self, is_asked: bool) -> bool:
+        """Whether to stop after this step: as this process is asked, which is the only one."""
+        return is_asked
+
     @property
     def measured_shape(self) -> tuple[int, int]:
         """Parts and terms: the shape of what a step measures."""

@@ -147,6 +147,7 @@ class OptimalGaussian(Gaussian):
     """
 
     name = "optimal_gaussian"
+    sees_batch = True
     running_variance: Tensor
     batches: Tensor
 

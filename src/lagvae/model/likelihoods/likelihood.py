@@ -23,6 +23,7 @@ class Likelihood(Protocol):
     * ``parameters_per_dimension``: how many outputs of the decoder belong to one dimension of x. They stand one
       block after the other, ``[first of every dimension, second of every dimension, ...]``;
     * ``features(x)``: what the encoder is shown of prepared examples, where that is not x itself;
+    * ``sees_batch``: whether an example's score depends on the others of its batch, False where it is not said;
     * ``adapt(examples)``: sets what follows from the training data before the first step (location, scale).
     """
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.model.draw import Draw
-from lagvae.terms.kernels import GaussianKernel, InverseMultiquadricKernel, Kernel, squared_distances
+from lagvae.terms.kernels import GaussianKernel, InverseMultiquadricKernel, Kernel, mean_kernel
 from lagvae.terms.term import Term, register
 
 
@@ -51,13 +51,12 @@ class MMD(Term):
         """Returns the estimate from the batch's codes."""
         z = draw.standard_z
         kernel = self.kernel_in(z.shape[-1])
-        squared_norm = z.square().sum(-1)
-        within = self._within(kernel(squared_distances(z, z)), kernel.diagonal)
+        within = self._within(mean_kernel(kernel, z), z.shape[-2], kernel.diagonal)
         if self.prior == "closed_form":
-            return within + kernel.prior_mean - 2 * kernel.against_prior(squared_norm).mean(-1)
+            return within + kernel.prior_mean - 2 * kernel.against_prior(z.square().sum(-1)).mean(-1)
         w = draw.standard_sample
-        among_prior = self._within(kernel(squared_distances(w, w)), kernel.diagonal)
-        return within + among_prior - 2 * kernel(squared_distances(z, w)).mean((-2, -1))
+        among_prior = self._within(mean_kernel(kernel, w), w.shape[-2], kernel.diagonal)
+        return within + among_prior - 2 * mean_kernel(kernel, z, w)
 
     def floor(self, *, latent_dim: int, batch_size: int) -> float:
         """Returns (2/n)(k(0) - E k(w,w')) for the V-statistic, half of it without a prior sample, else 0."""
@@ -74,11 +73,9 @@ class MMD(Term):
         scale = float(latent_dim) if self.bandwidth is None else self.bandwidth
         return (GaussianKernel if self.kernel == "rbf" else InverseMultiquadricKernel)(scale, latent_dim)
 
-    def _within(self, gram: Float[Tensor, "*stack n n"], diagonal: float) -> Float[Tensor, "*stack"]:
-        n = gram.shape[-1]
-        if self.estimator == "biased":
-            return gram.mean((-2, -1))
-        return (gram.sum((-2, -1)) - n * diagonal) / (n * (n - 1))
+    def _within(self, mean: Float[Tensor, "*stack"], n: int, diagonal: float) -> Float[Tensor, "*stack"]:
+        """Returns the mean over pairs, with or without those of an example and itself."""
+        return mean if self.estimator == "biased" else (n * mean - diagonal) / (n - 1)
 
 
 mmd = MMD()

@@ -251,13 +251,13 @@ def measure(names: list[str], rounds: int, block: int) -> Times:
     return {name: [1e3 * statistics.median(each) for each in zip(*found, strict=True)] for name, found in times.items()}
 
 
-def measure_alone(rounds: int, block: int) -> Times:
-    """Times every arm in processes of its own, in turn, three times: the median of their medians.
+def measure_alone(rounds: int, block: int, repeats: int) -> Times:
+    """Times every arm in processes of its own, in turn, so many times: the median of their medians.
 
     In one process the arms share what the C library has learned about memory, which helps pythae most.
     """
     found: dict[str, list[list[float]]] = {}
-    for _ in range(3):
+    for _ in range(repeats):
         for name in ARMS:
             command = [sys.executable, __file__, "--arm", name, "--rounds", str(rounds), "--block", str(block)]
             output = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -349,6 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--block", type=int, default=8)
+    parser.add_argument("--alone", type=int, default=3, help="how many processes of its own each arm gets")
     parser.add_argument("--arm", help="time one arm in this process and print JSON")
     parser.add_argument("--accuracy", action="store_true")
     parser.add_argument("--epochs", type=int, default=30)
@@ -367,7 +368,7 @@ def main() -> None:
             "load": os.getloadavg()[1],
             "cores": os.cpu_count(),
             "milliseconds": measure(list(ARMS), options.rounds, options.block),
-            "milliseconds_alone": measure_alone(options.rounds, options.block),
+            "milliseconds_alone": measure_alone(options.rounds, options.block, options.alone),
         }
         (RESULTS / "step_time.json").write_text(json.dumps(content, indent=2) + "\n")
     print(write_report())

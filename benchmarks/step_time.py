@@ -4,10 +4,12 @@
     python benchmarks/step_time.py --accuracy    30 epochs of the VAE in float32 and bfloat16, three seeds
 
 Every arm takes the original's step: batch 250, networks 784-1024-1024-64, softplus, D + R + mmd, Adam, binarising
-afresh. Results go to ``benchmarks/results/step_time.json`` and ``step_time.md``; ``--accuracy`` resumes.
+afresh. Two times are taken of each step: by the clock, and of the processor, all threads together. On a machine that
+others use as well only the latter, with OMP_NUM_THREADS=1, means something. Results go to
+``benchmarks/results/step_time.json`` and ``step_time.md``; ``--accuracy`` resumes.
 
-pythae is measured where it is installed: ``pip install --no-deps pythae==0.1.2 pydantic pydantic-core
-annotated-types typing-inspection`` into the environment that runs this file.
+pythae and cooper are measured where they are installed: ``pip install --no-deps pythae==0.1.2 pydantic pydantic-core
+annotated-types typing-inspection cooper-optim==1.0.1`` into the environment that runs this file.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -28,14 +32,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import lagvae as lv
-from lagvae.duality.lagrangian import Lagrangian
-from lagvae.duality.rules import build_rule
-from lagvae.model.vae import mlp_vae
 from lagvae.settings import Settings
-from lagvae.streams import Streams
-from lagvae.training.hardware import keep_freed_memory, pick_dtype
-from lagvae.training.optimization import build_optimizer
-from lagvae.training.session import Session
+from lagvae.training.build import build_session
+from lagvae.training.hardware import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 BATCH, EVENT, HIDDEN, LATENT = 250, 784, 1024, 64
@@ -45,21 +44,10 @@ Step = Callable[[Tensor], None]
 """Takes one step on the raw batch; the session of ``lagvae`` picks its own."""
 
 
-def lagvae_arm(data: lv.Data, precision: str) -> Step:
+def lagvae_arm(data: lv.Data, precision: str = "auto", activation: str = "softplus") -> Step:
     """The step that ``fit`` takes."""
-    problem, settings = lv.Problem.parse(PROBLEM), Settings().replace(precision=precision)
-    streams = Streams(0)
-    model = mlp_vae(data.train.event_shape, generator=streams.initial_weights)
-    session = Session(
-        model=model,
-        lagrangian=Lagrangian(problem),
-        rule=build_rule(problem, settings.dual),
-        optimizer=build_optimizer(model.parameters(), settings.primal),
-        examples=data.train,
-        streams=streams,
-        settings=settings.primal,
-        dtype=pick_dtype(settings.execution.precision, torch.device("cpu")),
-    )
+    settings = Settings().replace(precision=precision, activation=activation, device="cpu")
+    session = build_session(lv.Problem.parse(PROBLEM), data, settings)
     keep_freed_memory()  # as fit does
 
     def step(raw: Tensor) -> None:
@@ -83,26 +71,76 @@ def binarise(raw: Tensor) -> Tensor:
     return (raw.flatten(1).float() / 255 > torch.rand(len(raw), EVENT)).float()
 
 
-def plain_arm() -> Step:
-    """The same loss in plain float32 PyTorch."""
-    encoder, decoder = networks()
-    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
+def measure_terms(encoder: nn.Module, decoder: nn.Module, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distortion, rate and mmd, as an ordinary user writes them."""
+    x = binarise(raw)
+    mean, log_std = (part.float() for part in encoder(x).chunk(2, dim=-1))
+    z = mean + log_std.exp() * torch.randn_like(mean)
+    distortion = F.binary_cross_entropy_with_logits(decoder(z).float(), x, reduction="sum") / len(x)
+    rate = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum() / len(x)
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
         return torch.exp(-squared / LATENT**2)
 
+    w = torch.randn_like(z)
+    return distortion, rate, kernel(z, z).mean() + kernel(w, w).mean() - 2 * kernel(z, w).mean()
+
+
+def plain_arm() -> Step:
+    """The same loss in plain float32 PyTorch."""
+    encoder, decoder = networks()
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
+
     def step(raw: Tensor) -> None:
-        x = binarise(raw)
-        mean, log_std = encoder(x).chunk(2, dim=-1)
-        z = mean + log_std.exp() * torch.randn_like(mean)
-        distortion = F.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum") / len(x)
-        rate = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum() / len(x)
-        w = torch.randn_like(z)
-        mmd = kernel(z, z).mean() + kernel(w, w).mean() - 2 * kernel(z, w).mean()
+        distortion, rate, mmd = measure_terms(encoder, decoder, raw)
         optimizer.zero_grad()
         (2 * distortion + rate + 100 * mmd).backward()
         optimizer.step()
+
+    return step
+
+
+def cooper_arm(*, in_bfloat16: bool = False) -> Step:
+    """The same problem in cooper's words: simultaneous updates of weights and multipliers.
+
+    Args:
+        in_bfloat16: Whether the user thought of autocast for the networks.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    import cooper
+
+    encoder, decoder = networks()
+
+    class MaximalInformation(cooper.ConstrainedMinimizationProblem):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neg_elbo, self.mmd = (
+                cooper.Constraint(
+                    constraint_type=cooper.ConstraintType.INEQUALITY,
+                    multiplier=cooper.multipliers.DenseMultiplier(init=torch.ones(1)),
+                )
+                for _ in range(2)
+            )
+
+        def compute_cmp_state(self, raw: Tensor) -> cooper.CMPState:
+            with torch.autocast("cpu", torch.bfloat16) if in_bfloat16 else nullcontext():
+                distortion, rate, mmd = measure_terms(encoder, decoder, raw)
+            violations = {self.neg_elbo: distortion + rate - 86, self.mmd: 1e4 * (mmd - 5e-4)}
+            states = {constraint: cooper.ConstraintState(violation=value) for constraint, value in violations.items()}
+            return cooper.CMPState(loss=distortion, observed_constraints=states)
+
+    problem = MaximalInformation()
+    optimizer = cooper.optim.SimultaneousOptimizer(
+        cmp=problem,
+        primal_optimizers=torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3),
+        dual_optimizers=torch.optim.SGD(problem.dual_parameters(), lr=1e-4, maximize=True),
+    )
+
+    def step(raw: Tensor) -> None:
+        optimizer.roll(compute_cmp_state_kwargs={"raw": raw})
 
     return step
 
@@ -177,16 +215,22 @@ def floor_arm() -> Step:
 
 
 ARMS: dict[str, Callable[[lv.Data], Step]] = {
-    "lagvae": lambda data: lagvae_arm(data, "auto"),
+    "lagvae": lagvae_arm,
+    "lagvae, GELU": lambda data: lagvae_arm(data, activation="gelu"),
     "lagvae, float32": lambda data: lagvae_arm(data, "float32"),
-    "plain PyTorch, float32": lambda data: plain_arm(),
     "floor: bfloat16 products + fused Adam": lambda data: floor_arm(),
+    "plain PyTorch, float32": lambda data: plain_arm(),
+    "cooper-optim 1.0.1, float32": lambda data: cooper_arm(),
+    "cooper-optim 1.0.1, bfloat16": lambda data: cooper_arm(in_bfloat16=True),
     "pythae 0.1.2 INFOVAE_MMD": lambda data: pythae_arm(),
 }
 
+Times = dict[str, list[float]]
+"""By arm, in milliseconds: by the clock, and of the processor."""
 
-def measure(names: list[str], rounds: int, block: int) -> dict[str, float]:
-    """Times arms in turn in this process and returns the median of each, in milliseconds."""
+
+def measure(names: list[str], rounds: int, block: int) -> Times:
+    """Times arms in turn in this process, and returns the medians over their steps."""
     data = lv.open_data("mnist")
     steps: dict[str, Step] = {}
     for name in names:
@@ -194,32 +238,32 @@ def measure(names: list[str], rounds: int, block: int) -> dict[str, float]:
             steps[name] = ARMS[name](data)
         except ImportError as error:
             print(f"{name} is left out: {error}. This file's first lines say how to install it.", file=sys.stderr)
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
         for name, step in steps.items():
             repeats = 2 if name.startswith("pythae") else block
             for index in torch.randint(len(data.train), (repeats, BATCH)):
                 raw = data.train.gather(index)
-                began = time.perf_counter()
+                began = time.perf_counter(), time.process_time()
                 step(raw)
                 if turn > 0:  # the first turn warms up
-                    times[name].append(1e3 * (time.perf_counter() - began))
-    return {name: statistics.median(found) for name, found in times.items()}
+                    times[name].append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    return {name: [1e3 * statistics.median(each) for each in zip(*found, strict=True)] for name, found in times.items()}
 
 
-def measure_alone(rounds: int, block: int) -> dict[str, float]:
-    """Times every arm in processes of its own, in turn, three times: the median of their medians.
+def measure_alone(rounds: int, block: int, repeats: int) -> Times:
+    """Times every arm in processes of its own, in turn, so many times: the median of their medians.
 
     In one process the arms share what the C library has learned about memory, which helps pythae most.
     """
-    found: dict[str, list[float]] = {}
-    for _ in range(3):
+    found: dict[str, list[list[float]]] = {}
+    for _ in range(repeats):
         for name in ARMS:
             command = [sys.executable, __file__, "--arm", name, "--rounds", str(rounds), "--block", str(block)]
             output = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             if output:
                 found.setdefault(name, []).append(output[name])
-    return {name: statistics.median(medians) for name, medians in found.items()}
+    return {name: [statistics.median(each) for each in zip(*runs, strict=True)] for name, runs in found.items()}
 
 
 def measure_accuracy(epochs: int, seeds: int) -> dict[str, dict[str, float]]:
@@ -248,7 +292,7 @@ def hardware() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{model}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
+    return f"{model}, threads: {torch.get_num_threads()}, PyTorch {torch.__version__}"
 
 
 def write_report() -> str:
@@ -257,17 +301,19 @@ def write_report() -> str:
     timing = RESULTS / "step_time.json"
     if timing.exists():
         content = json.loads(timing.read_text())
-        medians, alone = content["milliseconds"], content["milliseconds_alone"]
-        ours, floor = medians["lagvae"], medians["floor: bfloat16 products + fused Adam"]
+        together, alone = content["milliseconds"], content["milliseconds_alone"]
+        ours, floor = together["lagvae"], together["floor: bfloat16 products + fused Adam"]
         lines += [
-            f"`python benchmarks/step_time.py` on {content['hardware']}, {content['date']}; medians.",
+            f"`python benchmarks/step_time.py` on {content['hardware']}, {content['date']}; medians, ms a step."
+            f" The load of the machine was {content['load']:.1f} on {content['cores']} cores: where it is more than the"
+            " threads leave free, only the processor's time counts.",
             "",
-            "| arm | ms, arms in turn in one process | times lagvae's | times the floor | ms, alone | times lagvae's |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
+            "| arm | clock | processor | times lagvae's | times the floor | processor, alone | times lagvae's |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
             *(
-                f"| {name} | {ms:.2f} | {ms / ours:.2f} | {ms / floor:.2f}"
-                f" | {alone[name]:.2f} | {alone[name] / alone['lagvae']:.2f} |"
-                for name, ms in medians.items()
+                f"| {name} | {clock:.2f} | {used:.2f} | {used / ours[1]:.2f} | {used / floor[1]:.2f}"
+                f" | {alone[name][1]:.2f} | {alone[name][1] / alone['lagvae'][1]:.2f} |"
+                for name, (clock, used) in together.items()
             ),
             "",
         ]
@@ -303,6 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--block", type=int, default=8)
+    parser.add_argument("--alone", type=int, default=3, help="how many processes of its own each arm gets")
     parser.add_argument("--arm", help="time one arm in this process and print JSON")
     parser.add_argument("--accuracy", action="store_true")
     parser.add_argument("--epochs", type=int, default=30)
@@ -318,8 +365,10 @@ def main() -> None:
         content = {
             "hardware": hardware(),
             "date": datetime.date.today().isoformat(),
+            "load": os.getloadavg()[1],
+            "cores": os.cpu_count(),
             "milliseconds": measure(list(ARMS), options.rounds, options.block),
-            "milliseconds_alone": measure_alone(options.rounds, options.block),
+            "milliseconds_alone": measure_alone(options.rounds, options.block, options.alone),
         }
         (RESULTS / "step_time.json").write_text(json.dumps(content, indent=2) + "\n")
     print(write_report())

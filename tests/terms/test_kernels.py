@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from lagvae.terms.kernels import IMQ_SCALES, GaussianKernel, InverseMultiquadricKernel
+from lagvae.terms.kernels import (
+    IMQ_SCALES,
+    GaussianKernel,
+    InverseMultiquadricKernel,
+    Kernel,
+    mean_kernel,
+    squared_distances,
+)
 from truth import SIGMAS, imq_expectation, rbf_expectation, standard_errors
 
 DIMENSIONS = [2, 10, 64]
@@ -72,3 +79,43 @@ def test_float32_loses_nothing_that_matters() -> None:
     squared_norm = torch.linspace(0, 400, 50, dtype=torch.float64)
     exact = kernel.against_prior(squared_norm)
     torch.testing.assert_close(kernel.against_prior(squared_norm.float()).double(), exact, atol=3e-6, rtol=0)
+
+
+KERNELS = [GaussianKernel(1.5, 4), InverseMultiquadricKernel(4.0, 4)]
+
+
+def points(*shape: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_()
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+def test_mean_kernel_is_the_mean_over_pairs(kernel: Kernel) -> None:
+    a, b = points(2, 7, 4, seed=1), points(2, 5, 4, seed=2)
+    by_hand = torch.stack([kernel((p - q).square().sum()) for p in a[0] for q in b[0]]).mean()
+    torch.testing.assert_close(mean_kernel(kernel, a, b)[0], by_hand)
+    torch.testing.assert_close(mean_kernel(kernel, a), mean_kernel(kernel, a, a.clone()))
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+def test_mean_kernels_gradient_in_closed_form_is_that_of_its_value(kernel: Kernel) -> None:
+    a, b = points(2, 5, 4, seed=3), points(2, 3, 4, seed=4)
+    for arguments in ((a,), (a, b), (a.detach(), b), (a, b.detach())):
+        torch.autograd.gradcheck(lambda *given: mean_kernel(kernel, *given), arguments)
+        torch.autograd.gradgradcheck(lambda *given: mean_kernel(kernel, *given), arguments)
+
+
+def test_mean_kernels_gradient_in_float32_loses_nothing_to_autograds() -> None:
+    kernel = GaussianKernel(64**2 / 2, 64)
+    codes, w = points(250, 64, seed=5), points(250, 64, seed=6).detach()
+
+    def gradients(a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        a, b = a.detach().requires_grad_(), w.to(a.dtype)
+        chained = kernel(squared_distances(a, a)).mean() - 2 * kernel(squared_distances(a, b)).mean()
+        closed = mean_kernel(kernel, a) - 2 * mean_kernel(kernel, a, b)
+        return torch.autograd.grad(chained, a)[0], torch.autograd.grad(closed, a)[0]
+
+    exact, also_exact = gradients(codes)
+    torch.testing.assert_close(also_exact, exact, rtol=1e-9, atol=1e-14)
+    chained, closed = (float((found - exact).norm() / exact.norm()) for found in gradients(codes.float()))
+    assert closed < max(2 * chained, 1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,13 @@ class GaussianKernel:
     def __call__(self, squared_distance: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Returns k at the given squared distances."""
         return torch.exp(squared_distance * (-0.5 / self.squared_bandwidth))
+
+    def with_slope(
+        self, squared_distance: Float[Tensor, "*any"]
+    ) -> tuple[Float[Tensor, "*any"], Float[Tensor, "*any"]]:
+        """Returns k and its derivative by the squared distance."""
+        value = self(squared_distance)
+        return value, value * (-0.5 / self.squared_bandwidth)
 
     def against_prior(self, squared_norm: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Returns E_w k(z,w) = (g/(g+1))^(d/2) exp(-‖z‖²/(2(g+1))) from ‖z‖²."""
@@ -83,6 +91,16 @@ class InverseMultiquadricKernel:
         for constant in self._constants():
             total = total + constant / (constant + squared_distance)
         return total
+
+    def with_slope(
+        self, squared_distance: Float[Tensor, "*any"]
+    ) -> tuple[Float[Tensor, "*any"], Float[Tensor, "*any"]]:
+        """Returns k and its derivative by the squared distance."""
+        value, slope = torch.zeros_like(squared_distance), torch.zeros_like(squared_distance)
+        for constant in self._constants():
+            one = constant / (constant + squared_distance)
+            value, slope = value + one, torch.addcmul(slope, one, one, value=-1 / constant)
+        return value, slope
 
     def against_prior(self, squared_norm: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Returns E_w k(z,w) from ‖z‖²."""
@@ -130,7 +148,44 @@ def squared_distances(a: Float[Tensor, "*stack n d"], b: Float[Tensor, "*stack m
     """Returns ‖a_i - b_j‖² by ‖a‖² + ‖b‖² - 2 a·b: never an [n, m, d] tensor."""
     products = a @ b.transpose(-2, -1)
     norms = a.square().sum(-1).unsqueeze(-1) + b.square().sum(-1).unsqueeze(-2)
-    return (norms - 2 * products).clamp_min(0)
+    return norms.sub_(products, alpha=2).clamp_min_(0)
+
+
+def mean_kernel(
+    kernel: Kernel, a: Float[Tensor, "*stack n d"], b: Float[Tensor, "*stack m d"] | None = None
+) -> Float[Tensor, "*stack"]:
+    """Returns the mean of k(a_i, b_j) over all pairs; of k(a_i, a_j), equal ones included, where no b is given.
+
+        ∂ mean / ∂a_i = 2/(n m) Σ_j k'_ij (a_i - b_j),    k' = dk/d‖a-b‖²
+
+    In this closed form a gradient costs one matrix product, half of what autograd's chain through the distances does.
+    """
+    value: Tensor = _MeanKernel.apply(a, a if b is None else b, b is None, kernel)  # type: ignore[no-untyped-call]
+    return value
+
+
+class _MeanKernel(torch.autograd.Function):
+    """(a, b) ↦ the mean of the kernel; ``among`` says that b is a. Keeps the slopes k' for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, among: bool, kernel: Kernel) -> Tensor:
+        value, slope = kernel.with_slope(squared_distances(a, b))
+        ctx.save_for_backward(a, b, slope)
+        ctx.among, ctx.kernel = among, kernel
+        return value.mean((-2, -1))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        a, b, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is asked for, which has to see what the slopes depend on
+            slope = ctx.kernel.with_slope(squared_distances(a, b))[1]
+        scale = ((4 if ctx.among else 2) / (a.shape[-2] * b.shape[-2]) * gradient)[..., None, None]
+        for_a = for_b = None
+        if ctx.needs_input_grad[0]:
+            for_a = scale * (a * slope.sum(-1, keepdim=True) - slope @ b)
+        if ctx.needs_input_grad[1] and not ctx.among:
+            for_b = scale * (b * slope.sum(-2).unsqueeze(-1) - slope.mT @ a)
+        return for_a, for_b, None, None
 
 
 def orthogonal_normals(count: int, dimensions: int, generator: torch.Generator) -> Float64[Tensor, "count dimensions"]:

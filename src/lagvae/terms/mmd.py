@@ -12,7 +12,7 @@ from torch import Tensor
 from lagvae.errors import ProblemError, expected
 from lagvae.model.draw import Draw
 from lagvae.terms.features import Features, features_of
-from lagvae.terms.kernels import GaussianKernel, InverseMultiquadricKernel, Kernel, squared_distances
+from lagvae.terms.kernels import GaussianKernel, InverseMultiquadricKernel, Kernel, mean_kernel
 from lagvae.terms.term import Term, register
 
 LEAST_FEATURES = 16
@@ -73,13 +73,12 @@ class MMD(Term):
         kernel = self.kernel_in(z.shape[-1])
         if self.features is not None:
             return self._measure_features(draw, features_of(kernel, self.features, z.dtype, z.device), kernel.diagonal)
-        squared_norm = z.square().sum(-1)
-        within = self._within(kernel(squared_distances(z, z)), kernel.diagonal)
+        within = self._within(mean_kernel(kernel, z), z.shape[-2], kernel.diagonal)
         if self.prior == "closed_form":
-            return within + kernel.prior_mean - 2 * kernel.against_prior(squared_norm).mean(-1)
+            return within + kernel.prior_mean - 2 * kernel.against_prior(z.square().sum(-1)).mean(-1)
         w = draw.standard_sample
-        among_prior = self._within(kernel(squared_distances(w, w)), kernel.diagonal)
-        return within + among_prior - 2 * kernel(squared_distances(z, w)).mean((-2, -1))
+        among_prior = self._within(mean_kernel(kernel, w), w.shape[-2], kernel.diagonal)
+        return within + among_prior - 2 * mean_kernel(kernel, z, w)
 
     def floor(self, *, latent_dim: int, batch_size: int) -> float:
         """Returns (2/n)(k(0) - E k(w,w')) for the V-statistic, half of it without a prior sample, else 0."""
@@ -109,22 +108,15 @@ class MMD(Term):
         if self.estimator == "biased":
             gap = of_codes - of_prior
             return features.product(gap, gap)  # a sum of squares: no cancellation, never negative
-        within = _without_diagonal(features.product(of_codes, of_codes), z.shape[-2], diagonal)
+        within = self._within(features.product(of_codes, of_codes), z.shape[-2], diagonal)
         among_prior = features.product(of_prior, of_prior)
         if w is not None:
-            among_prior = _without_diagonal(among_prior, w.shape[-2], diagonal)
+            among_prior = self._within(among_prior, w.shape[-2], diagonal)
         return within + among_prior - 2 * features.product(of_codes, of_prior)
 
-    def _within(self, gram: Float[Tensor, "*stack n n"], diagonal: float) -> Float[Tensor, "*stack"]:
-        n = gram.shape[-1]
-        if self.estimator == "biased":
-            return gram.mean((-2, -1))
-        return (gram.sum((-2, -1)) - n * diagonal) / (n * (n - 1))
-
-
-def _without_diagonal(mean: Float[Tensor, "*stack"], n: int, diagonal: float) -> Float[Tensor, "*stack"]:
-    """Returns the mean of k over pairs of different ones among n, from its mean over all pairs."""
-    return (n * mean - diagonal) / (n - 1)
+    def _within(self, mean: Float[Tensor, "*stack"], n: int, diagonal: float) -> Float[Tensor, "*stack"]:
+        """Returns the mean over pairs, with or without those of an example and itself."""
+        return mean if self.estimator == "biased" else (n * mean - diagonal) / (n - 1)
 
 
 mmd = MMD()

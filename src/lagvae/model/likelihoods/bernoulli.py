@@ -28,8 +28,7 @@ class Bernoulli:
         self, parameters: Float[Tensor, "*stack batch ..."], x: Float[Tensor, "*stack batch ..."]
     ) -> Float[Tensor, "*stack batch"]:
         """Returns log p(x|z), summed over the dimensions of x, in nats."""
-        logits = parameters.float()
-        return (x * logits - F.softplus(logits)).sum(-1)
+        return -F.binary_cross_entropy_with_logits(parameters.float(), x, reduction="none").sum(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """Returns σ(l), the probability of each bit."""

@@ -1,13 +1,14 @@
 # make run    a virtual environment, MNIST, a first constrained model, and its table
 # make test   the whole test suite
 # make lint   style, format and types
+# make docs   the documentation's site, in site/
 
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test lint benchmark clean
+.PHONY: run test lint docs benchmark clean
 
 run: $(VENV)/.run
 	$(BIN)/lagvae train "max mi s.t. neg_elbo <= 105, mmd <= 5e-4" --data mnist --out runs/first --overwrite
@@ -19,6 +20,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.test
+	$(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html"
 
 benchmark: $(VENV)/.test
 	$(BIN)/python benchmarks/step_time.py
@@ -35,4 +40,4 @@ $(VENV)/.test: $(VENV)/.run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lagvae as lv
-from lagvae.data.tables import build_table, read_csv, read_parquet
+from lagvae.data.tables import build_table, read_table
 from lagvae.model.likelihoods.names import choose_likelihood
 
 
@@ -33,13 +33,13 @@ def write(path: Path, text: str) -> Path:
     ],
 )
 def test_headers_delimiters_and_row_numbers_are_understood(text: str, tmp_path: Path) -> None:
-    examples, _ = read_csv(write(tmp_path / "x.csv", text))
+    examples, _ = read_table(write(tmp_path / "x.csv", text))
     assert examples.values.tolist() == [[1.0, 2.5], [-3.0, 400.0]]
     assert examples.labels is None
 
 
 def test_in_a_tsv_only_tabs_separate(tmp_path: Path) -> None:
-    assert read_csv(write(tmp_path / "x.tsv", "a,1\tb\n1\t2\n"))[0].values.tolist() == [[1.0, 2.0]]
+    assert read_table(write(tmp_path / "x.tsv", "a,1\tb\n1\t2\n"))[0].values.tolist() == [[1.0, 2.0]]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_in_a_tsv_only_tabs_separate(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["label", "Target", "y"])
 def test_labels_are_carried_along(name: str, cells: list[str], labels: list[int], tmp_path: Path) -> None:
     rows = "".join(f"{cell},{number}\n" for number, cell in enumerate(cells))
-    examples, note = read_csv(write(tmp_path / "x.csv", f"{name},a\n{rows}"))
+    examples, note = read_table(write(tmp_path / "x.csv", f"{name},a\n{rows}"))
     assert examples.labels is not None
     assert examples.labels.tolist() == labels
     assert examples.values.tolist() == [[0.0], [1.0], [2.0]]
@@ -87,13 +87,13 @@ def test_a_table_opens_by_its_path_and_its_values_choose_the_likelihood(tmp_path
 )
 def test_what_is_no_table_of_numbers_is_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(lv.DataError, match=message):
-        read_csv(write(tmp_path / "x.csv", text))
+        read_table(write(tmp_path / "x.csv", text))
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"a,b\n\xff\xfe,2\n")
     with pytest.raises(lv.DataError, match=r"expected a table of text in .*; try saving it as UTF-8 CSV"):
-        read_csv(tmp_path / "x.csv")
+        read_table(tmp_path / "x.csv")
 
 
 def test_parquet_holds_the_same(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
 
     columns: dict[str, Any] = {"a": [1, -3], "b": [2.5, 400.0], "on": [True, False], "label": ["dog", "cat"]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
-    examples, note = read_parquet(tmp_path / "x.parquet")
+    examples, note = read_table(tmp_path / "x.parquet")
     assert examples.values.tolist() == [[1.0, 2.5, 1.0], [-3.0, 400.0, 0.0]]
     assert examples.labels is not None
     assert examples.labels.tolist() == [1, 0]
@@ -112,10 +112,10 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
     assert pair.note == note
     parquet.write_table(pyarrow.table({"a": [1, None]}), tmp_path / "x.parquet")
     with pytest.raises(lv.DataError, match="got none in row 2 of column 'a'"):
-        read_parquet(tmp_path / "x.parquet")
+        read_table(tmp_path / "x.parquet")
     (tmp_path / "x.parquet").write_bytes(b"PAR1 but no more")
     with pytest.raises(lv.DataError, match="expected a whole Parquet file"):
-        read_parquet(tmp_path / "x.parquet")
+        read_table(tmp_path / "x.parquet")
 
 
 def test_without_pyarrow_the_way_to_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_without_pyarrow_the_way_to_it_is_said(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(
         lv.DataError, match=r'expected pyarrow, .* got no such package; try pip install "lagvae\[tables\]"'
     ):
-        read_parquet(tmp_path / "x.parquet")
+        read_table(tmp_path / "x.parquet")
 
 
 def test_nothing_but_row_numbers_is_a_column_like_any_other() -> None:

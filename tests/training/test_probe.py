@@ -268,3 +268,8 @@ def test_a_fit_is_resolved_first(probed: list[str]) -> None:
     assert len(probed) == 1
     assert_same_tensors(absolute.model.state_dict(), solution.model.state_dict())
     assert math.isfinite(solution.violations["neg_elbo"])
+
+
+def test_a_probe_is_judged_on_what_is_held_out() -> None:
+    found = lv.probe("digits", held_out=0.2, **{**TINY, "epochs": 1})
+    assert {estimate["rate"].examples for estimate in found.estimates.values()} == {300}

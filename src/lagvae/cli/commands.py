@@ -14,8 +14,6 @@ from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.settings import PROBE_EPOCHS, ExecutionSettings, NetworkSettings, PrimalSettings, Settings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lagvae.training.solution import Solution
 
 
@@ -176,57 +174,6 @@ class Evaluate:
         if self.data is None and not self.quick:
             RunFolder(self.run_folder).write_estimates(content)
         return 0
-
-
-@dataclass
-class Sample:
-    """Save what the decoder makes of codes as a picture: samples, reconstructions, interpolations, traversals."""
-
-    run_folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Folder of the run."""
-    kind: Literal["samples", "reconstructions", "interpolations", "traversals"] = "samples"
-    """Of codes z ~ p(z), of test examples, between pairs of them, or along the most active dimensions."""
-    n: int | None = None
-    """How many samples (64), or rows of examples with their reconstructions (4), or of the others (8)."""
-    out: str | None = None
-    """The picture, named after its kind if none is given; an array if it ends in .npy."""
-    data: str | None = None
-    """Other data than the run's own."""
-    seed: int = 0
-    """Of the codes, or of which examples are taken."""
-
-    def run(self) -> int:
-        """Writes the picture and says where; 0."""
-        from lagvae.report.pictures import save_examples, save_grid
-        from lagvae.training.load import load
-
-        usual = {"samples": 64, "reconstructions": 4}.get(self.kind, 8)
-        count = usual if self.n is None else self.n
-        if count < 1:
-            raise SettingError(expected("at least one sample or row", got=count, fix="--n 64"))
-        solution, out = load(self.run_folder), self.out or f"{self.kind}.png"
-        if self.kind == "samples":
-            save_examples(solution.model.sample(count, seed=self.seed), Path(out))
-            print(f"{count} samples in {out}")
-            return 0
-        grid = self._grid(solution, count)
-        save_grid(grid, Path(out))
-        print(f"{len(grid)} rows of {self.kind} in {out}")
-        return 0
-
-    def _grid(self, solution: Solution, rows: int) -> Tensor:
-        from lagvae.data.dataset import open_data
-        from lagvae.report import latent
-        from lagvae.training.load import reopen_data
-
-        data = reopen_data(solution) if self.data is None else open_data(self.data)
-        solution.model.check_data(data)
-        draw = {
-            "reconstructions": latent.reconstructions,
-            "interpolations": latent.interpolations,
-            "traversals": latent.traversals,
-        }[self.kind]
-        return draw(solution.model, data.test, rows=rows, seed=self.seed)
 
 
 @dataclass

@@ -10,18 +10,20 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from lagvae.cli.commands import DataCommand, Evaluate, Probe, Report, Sample, Train
+from lagvae.cli.commands import DataCommand, Evaluate, Probe, Report, Train
 from lagvae.cli.front_commands import Front, Solve
+from lagvae.cli.model_commands import Encode, Sample
 from lagvae.errors import CheckpointError, SettingError, expected, nearest
 from lagvae.settings import FrontSettings, Settings, preset, setting_names
 
-Command = Train | Front | Solve | Probe | Evaluate | Sample | Report | DataCommand
+Command = Train | Front | Solve | Probe | Evaluate | Encode | Sample | Report | DataCommand
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "front": Front,
     "solve": Solve,
     "probe": Probe,
     "evaluate": Evaluate,
+    "encode": Encode,
     "sample": Sample,
     "report": Report,
     "data": DataCommand,

@@ -19,7 +19,7 @@ from lagvae.data.files import read_npy, read_npz
 from lagvae.data.images import read_image_folder
 from lagvae.data.named import read_named
 from lagvae.data.registry import DIGITS, IDX_SETS, is_named
-from lagvae.data.tables import read_csv, read_parquet
+from lagvae.data.tables import read_table
 from lagvae.data.torch_dataset import stack_dataset
 from lagvae.errors import DataError, expected, nearest
 from lagvae.streams import permutation
@@ -138,6 +138,23 @@ def open_data(source: Source, *, folder: str | Path | None = None, progress: boo
     return Data(_name(source), train, test, note)
 
 
+def read_whole(source: Part, *, folder: str | Path | None = None, progress: bool = True) -> list[Examples]:
+    """Returns every example of a source in its own order: one part, or train and test where it has both itself.
+
+    Nothing is split off, so that what is computed for each example stands beside the rows of the file.
+
+    Args:
+        source: As for :func:`open_data`, but for a ``Data`` or a pair.
+        folder: Where named sets live.
+        progress: Whether to show a download's progress on stderr.
+
+    Raises:
+        DataError: As for :func:`open_data`.
+    """
+    first, test, _ = _read_parts(source, folder, progress, where="the data")
+    return [first] if test is None else [first, test]
+
+
 def _open_pair(pair: tuple[Part, ...], folder: str | Path | None, progress: bool) -> Data:
     if len(pair) != 2:
         raise DataError(expected("a pair (train, test)", got=f"a tuple of {len(pair)}", fix="open_data((train, test))"))
@@ -192,7 +209,7 @@ def _read_path(source: str | Path) -> tuple[Examples, Examples | None, str]:
     if suffix == ".npz":
         return *read_npz(path), ""
     if suffix in (".csv", ".tsv", ".parquet"):
-        rows, note = read_parquet(path) if suffix == ".parquet" else read_csv(path)
+        rows, note = read_table(path)
         return rows, None, note
     raise DataError(
         expected(

@@ -23,15 +23,36 @@ _INDEX_NAMES = ("", "Unnamed: 0", "__index_level_0__")
 Column = tuple[str, Sequence[str] | np.ndarray]
 
 
-def read_csv(path: Path) -> tuple[Examples, str]:
-    """Returns the rows of a CSV file, and what was done beyond reading.
-
-    The first row is a header if any of its cells is no number, or if it is 0, 1, 2, ... as pandas writes it. The
-    delimiter is the one of comma, semicolon and tab that the first row has most of (in .tsv the tab). See
-    :func:`build_table` for labels and row names.
+def read_table(path: Path) -> tuple[Examples, str]:
+    """Returns the rows of a .csv, .tsv or .parquet file, and what was done beyond reading; see :func:`build_table`.
 
     Raises:
-        DataError: The file cannot be read, has rows of several lengths, or holds what is no number.
+        DataError: The file cannot be read, or holds what is no number.
+    """
+    return build_table(_read_columns(path), where=str(path))
+
+
+def column_names(path: Path) -> list[str]:
+    """Returns the names of those columns of a table that are part of x, in order.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return [name for name, _ in _sort_out(_read_columns(path))[0]]
+
+
+def _read_columns(path: Path) -> list[Column]:
+    return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+
+
+def _read_csv(path: Path) -> list[Column]:
+    """Returns the columns of a CSV file.
+
+    The first row is a header if any of its cells is no number, or if it is 0, 1, 2, ... as pandas writes it. The
+    delimiter is the one of comma, semicolon and tab that the first row has most of (in .tsv the tab).
+
+    Raises:
+        DataError: The file cannot be read, is empty, or has rows of several lengths.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -52,14 +73,14 @@ def read_csv(path: Path) -> tuple[Examples, str]:
         if len(row) != len(names):
             got = f"{len(row)} in row {number}"
             raise DataError(expected(f"{len(names)} cells in every row of {path}", got=got, fix="mending that row"))
-    return build_table(list(zip(names, zip(*body, strict=True), strict=True)), where=str(path))
+    return list(zip(names, zip(*body, strict=True), strict=True))
 
 
-def read_parquet(path: Path) -> tuple[Examples, str]:
-    """Returns the rows of a Parquet file, and what was done beyond reading; see :func:`build_table`.
+def _read_parquet(path: Path) -> list[Column]:
+    """Returns the columns of a Parquet file.
 
     Raises:
-        DataError: pyarrow is not installed, the file is damaged, or it holds what is no number.
+        DataError: pyarrow is not installed, the file is damaged, or a cell is missing.
     """
     try:
         from pyarrow import ArrowException, parquet
@@ -77,7 +98,7 @@ def read_parquet(path: Path) -> tuple[Examples, str]:
             raise DataError(_missing(name, column.is_null().to_pylist().index(True), str(path)))
         values = np.asarray(column.to_pylist())
         columns.append((name, values.astype(np.float64) if values.dtype.kind in "biuf" else list(map(str, values))))
-    return build_table(columns, where=str(path))
+    return columns
 
 
 def build_table(columns: Sequence[Column], *, where: str) -> tuple[Examples, str]:
@@ -89,20 +110,26 @@ def build_table(columns: Sequence[Column], *, where: str) -> tuple[Examples, str
     Raises:
         DataError: A cell is missing or no number, or nothing but labels is left.
     """
-    notes = []
-    if len(columns) > 1 and columns[0][0] in _INDEX_NAMES and _counts_rows(columns[0][1]):
-        columns, notes = columns[1:], ["a column of row numbers left out"]
+    columns, labelled, notes = _sort_out(columns)
     labels: np.ndarray | None = None
-    kept = []
-    for name, cells in columns:
-        if name.lower() in LABELS and labels is None and len(columns) > 1:
-            labels, classes = _read_labels(cells)
-            notes.append(f"labels from '{name}', {classes} of them")
-        else:
-            kept.append(_read_numbers(name, cells, where))
+    if labelled is not None:
+        labels, classes = _read_labels(labelled[1])
+        notes.append(f"labels from '{labelled[0]}', {classes} of them")
+    kept = [_read_numbers(name, cells, where) for name, cells in columns]
     if not kept:
         raise DataError(expected(f"a column of numbers in {where}", got="labels alone", fix="a table with values"))
     return build_examples(np.stack(kept, axis=1), labels, where=where), "; ".join(notes)
+
+
+def _sort_out(columns: Sequence[Column]) -> tuple[list[Column], Column | None, list[str]]:
+    """Returns the columns that are part of x, the one with labels if there is one, and what was left out."""
+    kept, labelled, notes = list(columns), None, []
+    if len(kept) > 1 and kept[0][0] in _INDEX_NAMES and _counts_rows(kept[0][1]):
+        kept, notes = kept[1:], ["a column of row numbers left out"]
+    if len(kept) > 1:
+        labelled = next((column for column in kept if column[0].lower() in LABELS), None)
+        kept = [column for column in kept if column is not labelled]
+    return kept, labelled, notes
 
 
 def _read_labels(cells: Sequence[str] | np.ndarray) -> tuple[np.ndarray, int]:

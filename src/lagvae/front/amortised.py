@@ -25,6 +25,8 @@ from lagvae.training.fit import fit
 from lagvae.training.save import save_solution
 from lagvae.training.solution import Solution, Status
 
+ROUNDING = 1e-5
+"""How far beyond an end a weight may lie that was solved for at that end, in float32 logarithms."""
 POLISH_RATE = 0.3
 """Learning rate of a polishing run, as a share of the front's."""
 
@@ -55,9 +57,9 @@ class AmortisedFront(Front):
         """
         family, network = self.family, self._network()
         low, high = family.beta
-        if not low <= beta <= high:
+        if not low * (1 - ROUNDING) <= beta <= high * (1 + ROUNDING):
             raise SettingError(expected(f"β in [{low:g}, {high:g}]", got=f"{beta:g}", fix="a front over a wider range"))
-        if not 0 <= gamma <= family.gamma[1]:
+        if not 0 <= gamma <= family.gamma[1] * (1 + ROUNDING):
             raise SettingError(expected(f"γ in [0, {family.gamma[1]:g}]", got=f"{gamma:g}", fix="a wider front"))
         weights = torch.tensor([beta, max(gamma, family.gamma[0])], device=network.model.device)
         return network.fold(family.conditions(weights))

@@ -29,7 +29,7 @@ def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) ->
             expected(
                 "images of shape (1 or 3, height, width) or (height, width)",
                 got=f"shape {tuple(examples.shape[1:])}",
-                fix="--out samples.npy, which holds any shape",
+                fix="--out samples.npy, which holds any shape, or for rows of a table samples.csv",
             )
         )
     if examples.dim() == 3:

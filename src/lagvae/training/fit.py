@@ -130,7 +130,7 @@ def fit(
             folder.create(config)
             log.save(session, 0.0, log.unlogged)
 
-    announce(opened, session.device, session.dtype, choice=choice, show=progress)
+    announce(opened, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
     keep_freed_memory()
     status, message = train_on_devices(session, log, plan, progress=progress)
     return conclude(session, log, opened, settings, status, message, config=config, progress=progress)

@@ -191,7 +191,7 @@ def probe(
         model: Any VAE, left as it is: every run trains a copy. Built from the settings if none is given.
         optimizer: As for ``fit``.
         epochs: Of each run; the settings' if those are given, else 5.
-        settings: Every setting at once; a preset's if none are given. Those of the dual have no part in it.
+        settings: Every setting at once; a preset's if none are given. Of the dual's only ``held_out`` has a part in it.
         preset: As for ``fit``, but for its epochs.
         data_folder: Where named data sets live; ``DATA_PREFIX`` or the user's cache if none is given.
         progress: Whether to show the runs.
@@ -213,6 +213,7 @@ def probe(
         changes["epochs"] = epochs
     settings = (settings or read_preset(preset).replace(epochs=PROBE_EPOCHS)).replace(**changes)
     opened = open_data(data, folder=data_folder, progress=progress)
+    opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     factory = None if isinstance(optimizer, str) else optimizer
     return _train_all((VAE_WEIGHT, *ENDS), opened, settings, model, factory, progress)
 
@@ -270,7 +271,7 @@ def _train_all(
         plan = Blueprint(problem, data, settings, model=copy.deepcopy(model), optimizer=optimizer)
         session = plan.build()
         if not solutions:
-            announce(data, session.device, session.dtype, choice=choice, show=progress)
+            announce(data, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
             keep_freed_memory()
         if progress:
             _say(f"probe {len(solutions) + 1} of {len(betas)}: {problem}, {_epochs(settings)}")

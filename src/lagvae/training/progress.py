@@ -47,8 +47,20 @@ def make_display(
     return PlainLines(console, total_steps, first_step, epochs)
 
 
-def announce(data: Data, device: torch.device, dtype: torch.dtype, *, choice: Choice | None = None, show: bool) -> None:
-    """Says what is trained on and where, and which likelihood was picked for it, before the first step."""
+FEW_STEPS = 200
+"""Below so many steps most networks have hardly left their start: small data sets want more epochs than large ones."""
+
+
+def announce(
+    data: Data,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    choice: Choice | None = None,
+    steps: int | None = None,
+    show: bool,
+) -> None:
+    """Says what is trained on and where, which likelihood was picked for it, and whether the run is very short."""
     if not show:
         return
     shape = "×".join(map(str, data.train.event_shape))
@@ -58,7 +70,10 @@ def announce(data: Data, device: torch.device, dtype: torch.dtype, *, choice: Ch
     where = f"{describe(device)}, {str(dtype).removeprefix('torch.')} networks"
     console = Console(stderr=True, highlight=False)
     console.print(f"{what}; {where}", markup=False, soft_wrap=True)
-    for note in filter(None, (data.note, str(choice or ""))):
+    short = ""
+    if steps is not None and steps < FEW_STEPS:
+        short = f"{steps} steps in all, which is few: more --epochs, or a smaller --batch-size"
+    for note in filter(None, (data.note, str(choice or ""), short)):
         console.print(note, markup=False, soft_wrap=True)
 
 

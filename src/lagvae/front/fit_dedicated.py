@@ -156,11 +156,16 @@ def _record(made: DedicatedFront, index: int, point: FrontPoint, solution: Solut
 
 
 def _read_finished(made: DedicatedFront, index: int) -> Solution | None:
-    """Returns the run of a point that reached its end in an earlier session, and records it."""
+    """Returns the run of a point that reached its end in an earlier session, and records it; None to go on with it."""
     out = _folder_of(made, index)
     if out is None or not (out / "evaluation.json").exists():
         return None
-    solution = load(out)
+    try:
+        solution = load(out)
+    except LagvaeError:  # resuming it evaluates it again, or says what is damaged
+        return None
+    if solution.status is Status.STOPPED:
+        return None
     _record(made, index, _point_of(made, index, solution), solution)
     return solution
 

@@ -162,9 +162,9 @@ def test_a_stale_lock_is_recognised(
     if not has_flock:
         forget_flock(monkeypatch)
     write_lock(tmp_path, stale)
-    with pytest.warns(DamageWarning, match=f"was locked by process {stale.process} on {stale.host}, since then"):
-        with locked(tmp_path):
-            pass
+    word = f"was locked by process {stale.process} on {stale.host}, since then"
+    with pytest.warns(DamageWarning, match=word), locked(tmp_path):
+        pass
     assert not (tmp_path / LOCK).exists()
 
 

@@ -2,9 +2,9 @@
 
     python killing.py FOLDER '{"run": [40, 30], "amortised": [6, 6], ...}'
 
-trains FOLDER/KIND-whole undisturbed, then FOLDER/KIND-0, -1, ... with SIGKILL, resuming each until it ends and beginning
-another until there were so many kills of either sort: by the clock, after delays of a fixed seed; and in the middle of a
-write, where the child has the signal sent to itself. Prints what it did as JSON.
+trains FOLDER/KIND-whole undisturbed, then FOLDER/KIND-0, -1, ... with SIGKILL, resuming each until it ends and
+beginning another until there were so many kills of either sort: by the clock, after delays of a fixed seed; and in the
+middle of a write, where the child sends the signal to itself. Prints what it did as JSON.
 """
 
 from __future__ import annotations

@@ -104,9 +104,9 @@ class Data:
             else:
                 for start in range(0, len(part), _HASHED_EXAMPLES):
                     index = torch.arange(start, min(len(part), start + _HASHED_EXAMPLES))
-                    digest.update(part.gather(index).cpu().contiguous().numpy())
+                    digest.update(part.gather(index).cpu().contiguous().numpy().data)
             if part.labels is not None:
-                digest.update(part.labels.cpu().contiguous().numpy())
+                digest.update(part.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     def check_fingerprint(self, fingerprint: str | None) -> None:

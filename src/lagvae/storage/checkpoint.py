@@ -54,7 +54,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
         temporary.rename(final)
         sync_folder(folder)
     except (OSError, SafetensorError) as error:
-        raise cannot_write(final, error if isinstance(error, OSError) else OSError(str(error))) from error
+        raise cannot_write(final, error if isinstance(error, OSError) else _as_os_error(error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
     for older in list_checkpoints(folder)[:-KEPT]:
@@ -155,6 +155,12 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         separate[name] = own.clone() if storage in seen else own
         seen.add(storage)
     return separate
+
+
+def _as_os_error(error: SafetensorError) -> OSError:
+    """Returns the system's error that safetensors quotes: "... (os error 28)"."""
+    quoted = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(quoted[1]), os.strerror(int(quoted[1]))) if quoted else OSError(str(error))
 
 
 def _refuse(value: object) -> Any:

@@ -42,6 +42,10 @@ class ProblemWarning(UserWarning):
     """The problem is well formed, but probably not what is meant."""
 
 
+class DamageWarning(UserWarning):
+    """A file is damaged or left over, and something older stands in for it."""
+
+
 def expected(what: str, *, got: object, fix: str) -> str:
     """Returns the three beats of a message in one line: expected, got, try."""
     return f"expected {what}, got {got}; try {fix}"

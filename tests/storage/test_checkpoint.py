@@ -275,7 +275,7 @@ def test_json_is_standard_nan_is_null(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": [1.5, float("nan"), float("inf")], "b": (1, "x")})
     assert "NaN" not in (tmp_path / "a.json").read_text()
     assert read_json(tmp_path / "a.json") == {"a": [1.5, None, None], "b": [1, "x"]}
-    with pytest.raises(lv.CheckpointError, match=r"expected a JSON file at .*b\.json, got No such file"):
+    with pytest.raises(lv.CheckpointError, match=r"expected a whole JSON file at .*b\.json, got No such file"):
         read_json(tmp_path / "b.json")
 
 

@@ -29,6 +29,7 @@ TEST_EVERY = 10
 
 _SAMPLED_BYTES = 2**19
 _SAMPLED_EXAMPLES = 16
+_HASHED_EXAMPLES = 4096
 
 _KINDS = (
     "a .npy, .npz, .csv, .tsv or .parquet file, a folder of images, an array, a tensor, a torch Dataset"
@@ -90,16 +91,35 @@ class Data:
         return replace(self, train=rest, held_out=held_out)
 
     def fingerprint(self) -> str:
-        """Returns a short hash of the shapes, the dtype and a sample of the bytes of every part.
+        """Returns a short hash of the shapes, the dtype, the labels and the bytes of every part.
 
-        A run that is resumed with other data is noticed by it. About 1 MB is read, however large the data.
+        A run that is resumed or measured with other data is noticed by it. Of a memory map a sample is read, about 1 MB
+        however large it is.
         """
         digest = hashlib.sha256()
         for part in self.parts.values():
             kind = "uint8" if part.is_uint8 else "float32"
             digest.update(f"{[len(part), *part.event_shape]} {kind};".encode())
-            digest.update(_sample_bytes(part))
+            if isinstance(part.values, np.memmap):
+                digest.update(_sample_bytes(part))
+            else:
+                for start in range(0, len(part), _HASHED_EXAMPLES):
+                    index = torch.arange(start, min(len(part), start + _HASHED_EXAMPLES))
+                    digest.update(part.gather(index).cpu().contiguous().numpy().data)
+            if part.labels is not None:
+                digest.update(part.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
+
+    def check_fingerprint(self, fingerprint: str | None) -> None:
+        """Raises DataError unless these are the data that a run was trained on; None where it knows of none."""
+        if fingerprint and fingerprint != self.fingerprint():
+            raise DataError(
+                expected(
+                    f"the data in {self.name} as they were trained on",
+                    got="other values, labels or sizes",
+                    fix="the earlier file, or naming the data (--data) to measure on others",
+                )
+            )
 
 
 Part: TypeAlias = str | Path | np.ndarray | Tensor | Dataset[object] | Examples

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lagvae.data.dataset import Data
-from lagvae.errors import SettingError, expected
+from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.amortised import AmortisedFront
 from lagvae.front.family import Family
@@ -68,6 +68,8 @@ def fit_amortised(
         if resume:
             folder.check_continues(config)
             log.resume(session)
+            if session.step < session.total_steps:  # what was measured is of weights that are gone
+                (folder.path / FILE).unlink(missing_ok=True)
         else:
             folder.create(config)
             (folder.path / FILE).unlink(missing_ok=True)
@@ -100,9 +102,21 @@ def fit_amortised(
 def read_amortised(
     folder: RunFolder, content: dict[str, Any], *, model: VAE | None, data: Data | None
 ) -> AmortisedFront:
-    """Returns the front that a folder holds: the network of its newest checkpoint, and what was measured of it."""
+    """Returns the front that a folder holds: the network of its newest checkpoint, and what was measured of it.
+
+    Raises:
+        CheckpointError: The checkpoint that was measured is damaged.
+    """
     config = folder.read_config()
-    tensors, _ = load_checkpoint(folder.checkpoints)
+    again = f"lagvae front --resume {folder.path}"
+
+    def is_measured(state: dict[str, Any]) -> None:
+        if state["step"] != content["steps"]:
+            wanted = f"the checkpoint of step {content['steps']}, which {FILE} is of"
+            raise CheckpointError(expected(wanted, got=f"step {state['step']}", fix=again))
+
+    tensors, state = load_checkpoint(folder.checkpoints, accept=is_measured)
+    folder.check_written_with(config, state)
     if model is None:
         model = rebuild_model(config, where=str(folder.path), fix="lv.load_front(folder, model=my_vae)")
     network = Modulation(model, generator=torch.Generator())

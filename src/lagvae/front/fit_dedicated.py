@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lagvae.data.dataset import Data
+from lagvae.errors import LagvaeError
 from lagvae.front.dedicated import DedicatedFront
 from lagvae.front.engine import Engine, LocalEngine, Observer, Outcome, Shared, Task
 from lagvae.front.front import describe_front, read_fields
@@ -142,11 +143,16 @@ def _record(made: DedicatedFront, index: int, point: FrontPoint, solution: Solut
 
 
 def _read_finished(made: DedicatedFront, index: int) -> bool:
-    """Records the run of a point that reached its end in an earlier session; returns whether it did."""
+    """Records the run of a point that reached its end in an earlier session; False where it is to be gone on with."""
     out = _folder_of(made, index)
     if out is None or not (out / "evaluation.json").exists():
         return False
-    solution = load(out)
+    try:
+        solution = load(out)
+    except LagvaeError:  # resuming it evaluates it again, or says what is damaged
+        return False
+    if solution.status is Status.STOPPED:
+        return False
     task = Task(index, made.points[index].problem, made.settings, out=out)
     _record(made, index, _point_of(made, Outcome(task, solution)), solution)
     return True

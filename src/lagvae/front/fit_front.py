@@ -21,7 +21,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import FrontSettings, Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.files import read_json
-from lagvae.storage.folder import RunFolder, claim_folder, settings_of
+from lagvae.storage.folder import RunFolder, claim_folder, held, settings_of
 from lagvae.training.build import settle_likelihood
 
 METHODS = ("amortised", "dedicated", "path")
@@ -97,7 +97,7 @@ def fit_front(
         DataError: The data are missing, damaged or outside what the likelihood scores.
         ShapeError: The networks do not fit the data, or have nothing to modulate.
         SettingError: A setting is unknown or out of range.
-        CheckpointError: ``out`` holds something else, or cannot be written.
+        CheckpointError: ``out`` holds something else, cannot be written, or another process is writing there.
     """
     if method not in METHODS:
         raise SettingError(expected("a method", got=f"'{method}'", fix=nearest(str(method), METHODS)))
@@ -118,12 +118,15 @@ def fit_front(
         "resume": resume,
         "progress": progress,
     }
-    if method == "amortised":
-        opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
-        if model is None:
-            common["settings"], _ = settle_likelihood(settings, opened)
-        return fit_amortised(opened, front=front, **common)
-    return fit_dedicated(asked, opened, method=method, **common)
+    with held(folder):
+        if folder is not None and not resume:
+            folder.check_free(overwrite=overwrite)
+        if method == "amortised":
+            opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+            if model is None:
+                common["settings"], _ = settle_likelihood(settings, opened)
+            return fit_amortised(opened, front=front, **common)
+        return fit_dedicated(asked, opened, method=method, **common)
 
 
 def load_front(
@@ -152,10 +155,13 @@ def load_front(
     if not (run.path / FILE).exists():
         fix = f"lagvae front --resume {folder}"
         raise CheckpointError(expected(f"a finished front at {folder}", got=f"no {FILE}", fix=fix))
-    content, settings, opened = read_json(run.path / FILE), settings_of(config), None
+    again = f"lagvae front --resume {folder}, which measures it again"
+    content, settings, opened = read_json(run.path / FILE, fix=again), settings_of(config), None
     if data is not None or config["data"]:
         opened = open_data(config["data"] if data is None else data, folder=data_folder, progress=False)
         opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+        if data is None:
+            opened.check_fingerprint(config.get("data_fingerprint"))
     if content["method"] == "amortised":
         return read_amortised(run, content, model=model, data=opened)
     return read_dedicated(run, content, data=opened)

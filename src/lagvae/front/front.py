@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from lagvae.front.pareto import hypervolume, non_dominated
 from lagvae.front.point import FrontPoint
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
-from lagvae.storage.files import write_json
+from lagvae.storage.files import write_json, write_whole
 from lagvae.storage.folder import Config, RunFolder, make_config, settings_of
 from lagvae.training.solution import Solution, Status
 
@@ -154,7 +155,9 @@ class Front(ABC):
             rows = self.rows()
             names = dict.fromkeys(name for row in rows for name in row)
             table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
-            pyarrow.parquet.write_table(table, self.folder / TABLE)
+            content = io.BytesIO()
+            pyarrow.parquet.write_table(table, content)
+            write_whole(self.folder / TABLE, content.getvalue())
 
 
 def describe_front(

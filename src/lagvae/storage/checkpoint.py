@@ -10,6 +10,8 @@ import json
 import os
 import re
 import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lagvae.errors import CheckpointError, expected
+from lagvae.errors import CheckpointError, DamageWarning, expected
 from lagvae.storage.files import cannot_write, read_json, sha256, sync_folder, write_json
 
 KEPT = 2
@@ -52,7 +54,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
         temporary.rename(final)
         sync_folder(folder)
     except (OSError, SafetensorError) as error:
-        raise cannot_write(final, error if isinstance(error, OSError) else OSError(str(error))) from error
+        raise cannot_write(final, error if isinstance(error, OSError) else _as_os_error(error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
     for older in list_checkpoints(folder)[:-KEPT]:
@@ -66,8 +68,14 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads the newest checkpoint that is whole.
+def load_checkpoint(
+    folder: Path, *, accept: Callable[[dict[str, Any]], object] = lambda state: None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads the newest checkpoint that is whole; an older one that stands in for a damaged one is warned of.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        accept: Raises CheckpointError for the state of a checkpoint that cannot be gone on with.
 
     Returns:
         Its tensors, and its state.
@@ -78,9 +86,15 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     damage = []
     for path in reversed(list_checkpoints(folder)):
         try:
-            return read_checkpoint(path)
+            tensors, state = read_checkpoint(path)
+            accept(state)
         except CheckpointError as error:
             damage.append(str(error))
+            continue
+        if damage:
+            text = f"{damage[0].partition('; try ')[0]}: the checkpoint of step {state['step']} stands in for it"
+            warnings.warn(text, DamageWarning, stacklevel=2)
+        return tensors, state
     raise CheckpointError(
         damage[0]
         if damage
@@ -89,21 +103,21 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads one checkpoint and checks it against its SHA-256.
+    """Reads one checkpoint and checks it against its checksums.
 
     Raises:
         CheckpointError: A file is missing or damaged.
     """
-    state = read_json(path / "state.json")
+    fix = "the checkpoint before it, or a copy"
+    state = read_json(path / "state.json", fix=fix)
     tensors = path / "tensors.safetensors"
     try:
         if sha256(tensors) != state["sha256"]:
-            raise CheckpointError(expected(f"{tensors} as it was written", got="other bytes", fix="the one before it"))
+            raise CheckpointError(expected(f"{tensors} as it was written", got="other bytes", fix=fix))
         return load_file(tensors), state
     except (OSError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(
-            expected(f"a whole checkpoint at {path}", got=str(error), fix="the one before")
-        ) from error
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(expected(f"a whole checkpoint at {path}", got=reason, fix=fix)) from error
 
 
 def flatten_optimizer(optimizer: Any, prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -141,6 +155,12 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         separate[name] = own.clone() if storage in seen else own
         seen.add(storage)
     return separate
+
+
+def _as_os_error(error: SafetensorError) -> OSError:
+    """Returns the system's error that safetensors quotes: "... (os error 28)"."""
+    quoted = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(quoted[1]), os.strerror(int(quoted[1]))) if quoted else OSError(str(error))
 
 
 def _refuse(value: object) -> Any:

@@ -7,11 +7,12 @@
     evaluation.json  what came out
     estimates.json   all that was measured of it later, where someone asked
 
-A run that was killed goes on from the newest checkpoint that is whole.
+A run that was killed goes on from the newest checkpoint that is whole. While it runs, ``.lock`` says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -23,6 +24,8 @@ import yaml
 from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.settings import Settings
 from lagvae.storage.files import cannot_write, read_json, write_json, write_whole
+from lagvae.storage.lock import LOCK, check_unlocked, locked
+from lagvae.storage.metrics import MetricsLog
 
 Config = dict[str, Any]
 """``problem``, ``data`` and the sections of the settings, as ``config.yaml`` holds them."""
@@ -36,16 +39,30 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[e
 
 
 class RunFolder:
-    """The files of one run."""
+    """The files of one run.
+
+    Attributes:
+        identity: What makes the run that is written here this run; every checkpoint holds it.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.identity: dict[str, Any] = {}
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"
         self.evaluation_file = self.path / "evaluation.json"
         self.estimates_file = self.path / "estimates.json"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
+        self.metrics = MetricsLog(self.metrics_file)
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps other processes out of the folder while entered.
+
+        Raises:
+            CheckpointError: Another process is in it.
+        """
+        return locked(self.path)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Raises CheckpointError if a run would be lost by starting here, or another folder's content."""
@@ -57,7 +74,8 @@ class RunFolder:
             raise CheckpointError(
                 expected(f"no run at {self.path}", got="one", fix="--resume to go on, --overwrite, or another --out")
             )
-        strangers = [path for path in self.path.iterdir() if path.name != f".{self.config_file.name}.part"]
+        own = (f".{self.config_file.name}.part", LOCK)
+        strangers = [path for path in self.path.iterdir() if path.name not in own]
         if not self.config_file.exists() and strangers:
             raise CheckpointError(
                 expected(f"an empty folder or a run at {self.path}", got="other files", fix="another --out")
@@ -66,18 +84,22 @@ class RunFolder:
     def create(self, config: Config) -> None:
         """Starts afresh: clears an earlier run and writes the configuration."""
         try:
-            for old in (self.checkpoints, self.tensorboard):
-                shutil.rmtree(old, ignore_errors=True)
             for stale in (self.metrics_file, self.evaluation_file, self.estimates_file, self.path / "report.png"):
                 stale.unlink(missing_ok=True)
+            for old in (self.checkpoints, self.tensorboard):
+                _remove(old)
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.path, error) from error
         write_whole(self.config_file, _config_text(config).encode())
+        self.identity = _identity(config)
 
     def clear_points(self, name: str) -> None:
         """Removes the runs of an earlier front."""
-        shutil.rmtree(self.path / name, ignore_errors=True)
+        try:
+            _remove(self.path / name)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def read_config(self) -> Config:
         """Reads ``config.yaml``.
@@ -87,7 +109,12 @@ class RunFolder:
         """
         if not self.config_file.exists():
             raise CheckpointError(expected(f"a run at {self.path}", got="no config.yaml there", fix="another folder"))
-        return read_config_file(self.config_file)
+        config = read_config_file(self.config_file)
+        for name, kind in {"problem": str, "data": str, "event_shape": list, "custom": list}.items():
+            if not isinstance(config.get(name), kind):
+                got = _short(config.get(name, "none"))
+                raise CheckpointError(expected(f"{name} in {self.config_file}", got=got, fix="putting it back"))
+        return config
 
     def check_continues(self, config: Config) -> None:
         """Raises CheckpointError unless ``config`` is the run's own: problem, data, networks, settings."""
@@ -96,6 +123,23 @@ class RunFolder:
             theirs = saved.get(what)
             if theirs != ours:
                 raise _of_another_run(what, theirs, ours)
+        self.identity = _identity(config)
+
+    def check_written_with(self, config: Config, state: dict[str, Any]) -> None:
+        """Raises CheckpointError unless ``config`` is what a checkpoint was written with.
+
+        ``config.yaml`` is there to be edited, for another run: the weights are still those of this one.
+
+        Args:
+            config: The content of ``config.yaml``.
+            state: A checkpoint's, with ``config`` if it is of a run.
+        """
+        ours = _identity(config)
+        for what, theirs in state.get("config", {}).items():
+            if ours.get(what) != theirs:
+                where = f"{self.config_file} as the checkpoints were written with ({what}: {_short(theirs)})"
+                fix = "putting it back; for another run, lagvae train --config FILE --out ANOTHER/FOLDER"
+                raise CheckpointError(expected(where, got=_short(ours.get(what)), fix=fix))
 
     def resolved_problem(self, asked: str) -> str:
         """Returns the run's problem, numbers for bounds, where it was asked for as ``asked`` (bounds relative to best).
@@ -109,31 +153,19 @@ class RunFolder:
             raise _of_another_run("problem", own, asked)
         return str(config.get("problem"))
 
-    def keep_metrics_until(self, step: int) -> list[dict[str, Any]]:
+    def keep_metrics_until(self, step: int, tail: str | None = None) -> list[dict[str, Any]]:
         """Drops what was logged after ``step`` (it will be logged again) and returns the rest."""
-        records = [record for record in self.read_metrics() if record["step"] <= step]
-        write_whole(self.metrics_file, "".join(map(_line, records)).encode())
+        records = self.metrics.read_until(step, tail)
+        self.metrics.rewrite(records)
         return records
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds a line to ``metrics.jsonl``."""
-        try:
-            with self.metrics_file.open("a") as file:
-                file.write(_line(record))
-        except OSError as error:
-            raise cannot_write(self.metrics_file, error) from error
+        self.metrics.append(record)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Returns the whole lines of ``metrics.jsonl``; a run killed while writing leaves half of one."""
-        if not self.metrics_file.exists():
-            return []
-        records = []
-        for line in self.metrics_file.read_text().splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
-        return records
+        return self.metrics.read()
 
     def write_evaluation(self, content: dict[str, Any]) -> None:
         """Writes ``evaluation.json``."""
@@ -144,8 +176,19 @@ class RunFolder:
         write_json(self.estimates_file, content)
 
     def read_evaluation(self) -> dict[str, Any] | None:
-        """Returns the content of ``evaluation.json``; None while the run is not finished."""
-        return read_json(self.evaluation_file) if self.evaluation_file.exists() else None
+        """Returns the content of ``evaluation.json``; None while the run is not finished.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        if not self.evaluation_file.exists():
+            return None
+        return read_json(self.evaluation_file, fix=f"lagvae train --resume {self.path}, which evaluates it again")
+
+
+def held(folder: RunFolder | None) -> contextlib.AbstractContextManager[None]:
+    """Keeps other processes out of a folder, if there is one."""
+    return contextlib.nullcontext() if folder is None else folder.locked()
 
 
 def claim_folder(out: str | Path | None, *, resume: bool, overwrite: bool, what: str) -> RunFolder | None:
@@ -159,13 +202,14 @@ def claim_folder(out: str | Path | None, *, resume: bool, overwrite: bool, what:
 
     Raises:
         SettingError: There is no folder to resume from.
-        CheckpointError: It holds another run that may not be replaced, or something else.
+        CheckpointError: It holds another run that may not be replaced, or something else; or another process is in it.
     """
     if out is None:
         if resume:
             raise SettingError(expected(f"the folder of the {what} to resume", got="none", fix=f"out='{what}s/first'"))
         return None
     folder = RunFolder(out)
+    check_unlocked(folder.path)
     if not resume:
         folder.check_free(overwrite=overwrite)
     return folder
@@ -213,8 +257,8 @@ def read_config_file(path: Path) -> Config:
         CheckpointError: It is missing, or no mapping of names to values.
     """
     try:
-        content = yaml.load(path.read_text(), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.load(path.read_text("utf-8"), _Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(expected(f"a YAML file at {path}", got=reason, fix="config.yaml of a run")) from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -248,6 +292,20 @@ def _comparable(config: Config) -> dict[str, Any]:
     return {**described, **settings}
 
 
+def _identity(config: Config) -> dict[str, Any]:
+    """Returns the same in JSON's types, without the path of the data: they may be moved, their fingerprint may not."""
+    described = {name: value for name, value in _comparable(config).items() if name != "data"}
+    return dict(json.loads(json.dumps(described, default=str)))
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder and all in it; of a link, the link alone."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
 def _of_another_run(what: str, theirs: object, ours: object) -> CheckpointError:
     return CheckpointError(
         expected(
@@ -258,10 +316,6 @@ def _of_another_run(what: str, theirs: object, ours: object) -> CheckpointError:
     )
 
 
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + "\n"
-
-
 def _short(value: object) -> str:
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= 80 else text[:77] + "..."

@@ -15,7 +15,7 @@ from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
-from lagvae.storage.folder import claim_folder, make_config
+from lagvae.storage.folder import claim_folder, held, make_config
 from lagvae.training.build import settle_likelihood
 from lagvae.training.conclusion import conclude
 from lagvae.training.devices import Blueprint, train_on_devices
@@ -80,7 +80,7 @@ def fit(
         DataError: The data are missing, damaged, too few to hold some out, or outside what the likelihood scores.
         ShapeError: The networks do not fit the data.
         SettingError: A setting is unknown or out of range.
-        CheckpointError: ``out`` holds another run, or cannot be written.
+        CheckpointError: ``out`` holds another run, cannot be written, or another process is writing there.
         SolveError: A probe that a bound relative to ``best`` needs diverged.
         KeyboardInterrupt: Such a probe was interrupted: there is no run yet to go on with.
     """
@@ -122,15 +122,17 @@ def fit(
         custom=custom,
         asked=asked if asked.is_relative else None,
     )
-    if folder is not None:
-        if resume:
-            folder.check_continues(config)
-            log.resume(session)
-        else:
-            folder.create(config)
-            log.save(session, 0.0, log.unlogged)
+    with held(folder):
+        if folder is not None:
+            if resume:
+                folder.check_continues(config)
+                log.resume(session)
+            else:
+                folder.check_free(overwrite=overwrite)
+                folder.create(config)
+                log.save(session, 0.0, log.unlogged)
 
-    announce(opened, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
-    keep_freed_memory()
-    status, message = train_on_devices(session, log, plan, progress=progress)
-    return conclude(session, log, opened, settings, status, message, config=config, progress=progress)
+        announce(opened, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
+        keep_freed_memory()
+        status, message = train_on_devices(session, log, plan, progress=progress)
+        return conclude(session, log, opened, settings, status, message, config=config, progress=progress)

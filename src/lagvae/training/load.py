@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lagvae.data.dataset import Data, open_data
 from lagvae.duality.residuals import Residuals
-from lagvae.errors import CheckpointError, DataError, expected
+from lagvae.errors import CheckpointError, DamageWarning, DataError, expected
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.build import build_vae
@@ -32,18 +33,25 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
         run: The folder.
         model: A model of the run's own making, where it was given to ``fit``; its weights are replaced.
 
+    An older checkpoint that stands in for a damaged one, and a damaged log, are warned of.
+
     Raises:
-        CheckpointError: The folder holds no run, or a damaged one; or the run's model was the
-            user's own and none is given here.
+        CheckpointError: The folder holds no run, or a damaged one, or ``config.yaml`` is another than the checkpoints
+            were written with; or the run's model was the user's own and none is given here.
     """
     folder = RunFolder(run)
     config = folder.read_config()
     tensors, state = load_checkpoint(folder.checkpoints)
+    folder.check_written_with(config, state)
+    step = int(state["step"])
+    history = _read_log(folder, step, state)
+    content = folder.read_evaluation()
+    if content is not None and content["step"] != step:  # the checkpoint that it is of is damaged
+        content = None
+    content = content or _unfinished(settings_of(config), step, history)
+    content |= {"step": step, "seconds": float(state["seconds"])}
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    history = folder.read_metrics()
     multipliers = tensors["dual/multipliers"][0].tolist()
-    content = folder.read_evaluation() or _unfinished(settings_of(config), state, history)
-    content |= {"step": int(state["step"]), "seconds": float(state["seconds"])}
     solution = build_solution(config, weights, multipliers, content, model=model, history=history, where=str(run))
     solution.folder = folder.path
     return solution
@@ -133,7 +141,7 @@ def reopen_data(solution: Solution, *, folder: str | Path | None = None, progres
         progress: Whether to show a download's progress.
 
     Raises:
-        DataError: It was trained on arrays in memory.
+        DataError: It was trained on arrays in memory, or the file holds other data by now.
     """
     if solution.data is not None:
         return solution.data
@@ -142,13 +150,24 @@ def reopen_data(solution: Solution, *, folder: str | Path | None = None, progres
         raise DataError(expected("data to evaluate on", got="none", fix="evaluate(solution, data)"))
     settings = settings_of(config)
     opened = open_data(config["data"], folder=folder, progress=progress)
-    return opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+    opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+    opened.check_fingerprint(config.get("data_fingerprint"))
+    return opened
 
 
-def _unfinished(settings: Settings, state: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:
+def _read_log(folder: RunFolder, step: int, state: dict[str, Any]) -> list[Record]:
+    """Returns the log up to a checkpoint's step; a damaged one is left out."""
+    try:
+        return folder.metrics.read_until(step, state.get("log"))
+    except CheckpointError as error:
+        warnings.warn(f"{str(error).partition('; try ')[0]}: the log is left out", DamageWarning, stacklevel=3)
+        return []
+
+
+def _unfinished(settings: Settings, step: int, history: list[Record]) -> dict[str, Any]:
     return {
         "status": "stopped",
-        "message": f"not finished: at step {state['step']}",
+        "message": f"not finished: at step {step}",
         "weights": history[-1]["weights"] if history else {},
         "batch_size": settings.primal.batch_size,
     }

@@ -9,10 +9,11 @@ import torch
 from lagvae.settings import Settings
 from lagvae.training.interrupt import Interrupt
 from lagvae.training.progress import make_display
-from lagvae.training.record import find_non_finite, make_record
+from lagvae.training.record import make_record
 from lagvae.training.run_log import RunLog
 from lagvae.training.session import Session
 from lagvae.training.solution import Status
+from lagvae.training.trouble import find_trouble
 
 
 def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) -> tuple[Status | None, str]:
@@ -27,6 +28,7 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
     rows = filled + min(log_every, session.total_steps - session.step)
     values = torch.empty(rows, *session.measured_shape, device=session.device)
     values[:filled] = log.unlogged
+    multipliers = session.rule.multipliers[:1].repeat(rows, 1)
     began = last = time.monotonic()
     last_step = session.step
     display = make_display(session.total_steps, session.step, settings.primal.epochs, show=progress)
@@ -34,6 +36,7 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
         with Interrupt() as interrupt, display:
             while session.step < session.total_steps:
                 values[filled] = session.take_step()
+                multipliers[filled] = session.rule.multipliers[0]
                 filled += 1
                 is_last = session.step == session.total_steps
                 is_logged = session.step % log_every == 0 or is_last
@@ -42,11 +45,9 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                     continue
 
                 # Values stay on the device until here: nothing waits for it in between.
-                trouble = find_non_finite(session, values[:filled])
-                if trouble is None and (is_last or is_stopped) and not session.has_finite_weights():
-                    trouble = f"weights became non-finite at step {session.step}"
+                trouble = find_trouble(session, values[:filled], multipliers[:filled])
                 if trouble is not None:
-                    return Status.DIVERGED, f"{trouble}; the last good checkpoint is kept; try a lower learning_rate"
+                    return Status.DIVERGED, f"{trouble}; the last good checkpoint is kept; try {_way_out(trouble)}"
                 now = time.monotonic()
                 seconds = log.seconds + now - began
                 if is_logged:
@@ -56,10 +57,14 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                     display.show(record)
                     filled, last, last_step = 0, now, session.step
                 is_due = log.seconds_since_save() >= settings.output.checkpoint_seconds
-                if is_last or is_stopped or (is_due and session.has_finite_weights()):
+                if is_last or is_stopped or is_due:
                     log.save(session, seconds, values[:filled])
                 if is_stopped and not is_last:
                     return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
     finally:
         log.close()
     return None, ""
+
+
+def _way_out(trouble: str) -> str:
+    return "mending the data" if "the data" in trouble.partition("; ")[2] else "a lower learning_rate"

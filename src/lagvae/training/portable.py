@@ -7,6 +7,7 @@ evaluation.json     what came out, as in a run's folder
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 
@@ -15,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from lagvae.data.registry import is_named
-from lagvae.errors import CheckpointError, expected
+from lagvae.errors import CheckpointError, LagvaeError, expected
 from lagvae.model.vae import VAE
-from lagvae.storage.files import to_plain
+from lagvae.storage.files import CHECKSUM, checksum, to_plain, unseal
 from lagvae.training.load import build_solution
 from lagvae.training.solution import Solution
 
@@ -36,11 +37,12 @@ def pack(solution: Solution) -> dict[str, bytes]:
     config = dict(solution.config)
     config["data"] = config["data"] if is_named(config["data"]) else ""
     weights = {name: tensor.detach().cpu().clone() for name, tensor in solution.model.state_dict().items()}
-    return {
+    files = {
         CONFIG: yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100).encode(),
         WEIGHTS: save(weights),
-        RESULT: json.dumps(to_plain(solution.as_dict()), indent=2).encode(),
     }
+    result = to_plain({**solution.as_dict(), "sha256": {name: _sha256(content) for name, content in files.items()}})
+    return {**files, RESULT: json.dumps({**result, CHECKSUM: checksum(result)}, indent=2).encode()}
 
 
 def unpack(files: Mapping[str, bytes], *, model: VAE | None = None) -> Solution:
@@ -59,10 +61,19 @@ def unpack(files: Mapping[str, bytes], *, model: VAE | None = None) -> Solution:
             expected(f"{', '.join(FILES)}", got=f"no {missing[0]}", fix="the folder of a saved model")
         )
     try:
+        content = unseal(json.loads(files[RESULT]))
+        for name, digest in content.pop("sha256").items():
+            if _sha256(files[name]) != digest:
+                raise ValueError(f"another {name} than was saved")
         config, weights = yaml.safe_load(files[CONFIG]), load(files[WEIGHTS])
-        content = json.loads(files[RESULT])
         multipliers = list(content["multipliers"].values())
         return build_solution(config, weights, multipliers, content, model=model, where="the saved model")
-    except (yaml.YAMLError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except LagvaeError:
+        raise
+    except (yaml.YAMLError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise CheckpointError(expected("the files of a saved model", got=reason, fix="saving it again")) from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

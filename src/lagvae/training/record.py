@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -89,15 +88,3 @@ def logged_violations(names: Sequence[str], history: list[Record]) -> dict[str, 
     """Returns name → violation in the last record; NaN where there is none yet."""
     last = history[-1]["constraints"] if history else {}
     return {name: last[name]["violation"] if last else math.nan for name in names}
-
-
-def find_non_finite(session: Session, values: Float[Tensor, "steps parts terms"]) -> str | None:
-    """Returns a sentence that names the first term that was not finite, and its step; None if all were."""
-    bad = ~torch.isfinite(values)
-    if not bool(bad.any()):
-        return None
-    row, part, column = (int(i) for i in bad.nonzero()[0])
-    step = session.step - len(values) + row + 1
-    word = "nan" if math.isnan(float(values[row, part, column])) else "infinite"
-    where = " on the held-out data" if part else ""
-    return f"{session.lagrangian.terms[column]} became {word}{where} at step {step}"

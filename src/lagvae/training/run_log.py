@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from lagvae.errors import DamageWarning
 from lagvae.storage.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from lagvae.storage.folder import RunFolder
 from lagvae.training.record import Record
@@ -43,15 +45,25 @@ class RunLog:
         A run that was killed before its first checkpoint starts at its beginning.
         """
         assert self.folder is not None
-        if not list_checkpoints(self.folder.checkpoints) and not self.folder.read_metrics():
+        folder = self.folder
+        if not list_checkpoints(folder.checkpoints) and not folder.read_metrics():
             self.save(session, 0.0, self.unlogged)
-        tensors, state = load_checkpoint(self.folder.checkpoints)
+        has_log = folder.metrics_file.exists()  # who deleted a damaged one goes on without
+
+        def log_is_whole(state: dict[str, Any]) -> None:
+            folder.metrics.read_until(int(state["step"]), state.get("log") if has_log else None)
+
+        tensors, state = load_checkpoint(folder.checkpoints, accept=log_is_whole)
+        folder.check_written_with(folder.read_config(), state)
+        if state.get("log") and not has_log:
+            text = f"{folder.metrics_file} is gone: going on without what was logged up to step {state['step']}"
+            warnings.warn(text, DamageWarning, stacklevel=2)
         session.load_state(tensors, state)
         self.seconds = float(state["seconds"])
         self.unlogged = tensors.get("log/unlogged", self.unlogged)
-        self.history = self.folder.keep_metrics_until(session.step)
+        self.history = folder.keep_metrics_until(session.step)
         if session.step < session.total_steps:
-            self.folder.evaluation_file.unlink(missing_ok=True)
+            folder.evaluation_file.unlink(missing_ok=True)
 
     def add(self, record: Record) -> None:
         """Keeps a record, and writes it to ``metrics.jsonl`` and TensorBoard."""
@@ -69,7 +81,9 @@ class RunLog:
         if self.folder is not None:
             tensors, state = session.state()
             tensors["log/unlogged"] = unlogged
-            save_checkpoint(self.folder.checkpoints, session.step, tensors, {**state, "seconds": seconds})
+            self.folder.metrics.sync()
+            state |= {"seconds": seconds, "log": self.folder.metrics.tail, "config": self.folder.identity}
+            save_checkpoint(self.folder.checkpoints, session.step, tensors, state)
         self._saved_at = time.monotonic()
 
     def seconds_since_save(self) -> float:

@@ -38,10 +38,11 @@ def save_solution(
         event_shape=() if data is None else data.train.event_shape,
         custom=custom,
     )
-    folder.create(config)
     multipliers = torch.tensor([[solution.multipliers[name] for name in solution.problem.names]])
     tensors = {f"model/{name}": tensor for name, tensor in solution.model.state_dict().items()}
-    state = {"seconds": solution.seconds, "optimizer": None}
-    save_checkpoint(folder.checkpoints, solution.step, {**tensors, "dual/multipliers": multipliers}, state)
-    folder.write_evaluation(solution.as_dict())
+    with folder.locked():
+        folder.create(config)
+        state = {"seconds": solution.seconds, "optimizer": None, "config": folder.identity}
+        save_checkpoint(folder.checkpoints, solution.step, {**tensors, "dual/multipliers": multipliers}, state)
+        folder.write_evaluation(solution.as_dict())
     solution.folder = folder.path

@@ -91,10 +91,6 @@ class Session:
         """Returns the learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def has_finite_weights(self) -> bool:
-        """Whether no weight is NaN or infinite."""
-        return all(bool(torch.isfinite(weight).all()) for weight in self.model.parameters())
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Returns the session's tensors by name, and the rest in JSON's types."""
         optimizer, plain = flatten_optimizer(self.optimizer, "optimizer")

@@ -16,7 +16,10 @@ from torch import nn
 
 import lagvae as lv
 from lagvae.front.amortised import AmortisedFront
-from lagvae.front.session import FrontSession, warm_up
+from lagvae.front.fit_amortised import _build_session
+from lagvae.front.session import EVENNESS, FIRST, WARM_UP, WARM_UP_GAMMA, FrontSession, warm_up
+from lagvae.model.draw import Draw
+from lagvae.settings import FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from small_fronts import SMALL
 from tiny_runs import assert_same_tensors
@@ -211,10 +214,43 @@ def test_a_model_of_ones_own_is_modulated_and_left_unchanged_in_shape(tmp_path: 
     assert_same_tensors(loaded.model_at(beta=0.5).state_dict(), folded.state_dict())
 
 
-def test_weights_warm_up_by_factors() -> None:
-    assert warm_up(0.0) == pytest.approx(0.01)
-    assert warm_up(0.1) == pytest.approx(0.1)
-    assert (warm_up(0.2), warm_up(1.0), warm_up(-0.1)) == (pytest.approx(1.0), 1.0, 0.0)
+def test_weights_warm_up_by_factors_sooner_at_the_high_end() -> None:
+    ends = torch.tensor([[-1.0, -1.0], [0.0, 0.3], [1.0, 1.0]])
+    low, high = WARM_UP
+    lengths = torch.tensor([low, (low + high) / 2, high])
+    for share in (0.0, 0.5, 1.0):  # of a member's own warm-up: by factors, so that the middle is a tenth
+        for row, length in enumerate(lengths.tolist()):
+            assert warm_up(share * length, ends)[row, 0] == pytest.approx(FIRST ** (1 - share), rel=1e-4)
+    assert (warm_up(high - 1e-3, ends)[:, 1] == 0).all()  # the divergence comes after β, member by member
+    after = warm_up(high + WARM_UP_GAMMA / 2, ends)
+    assert after[2].tolist() == pytest.approx([1.0, FIRST**0.5], rel=1e-4)
+    assert after[0, 1] == 0
+    assert torch.equal(warm_up(1.0, ends), torch.ones(3, 2))
+
+
+def test_a_step_descends_on_the_evened_loss_of_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings().replace(**{name: value for name, value in SMALL.items() if name != "progress"})
+    session = _build_session(
+        lv.open_data("digits", progress=False), FrontSettings(divergence="none"), settings, None, None
+    )
+    session.step = session.total_steps - 1  # every member at its own weights
+    losses, values = [], []
+    measure = session._measure_groups
+
+    def measured(draw: Draw) -> torch.Tensor:
+        values.append(measure(draw))
+        return values[-1]
+
+    monkeypatch.setattr(session, "_measure_groups", measured)
+    monkeypatch.setattr(session, "_descend", losses.append)
+    drawn = torch.Generator().manual_seed(0)
+    drawn.set_state(session._weights.get_state())
+    beta = session.family.weights(session.family.draw(session.blocks, session.groups // session.blocks, drawn))
+    session.take_step()
+    beta = beta.flatten(0, 1)[:, 0]
+    distortion, rate = values[0].detach().unbind(-1)
+    expected = ((distortion + beta * rate) / (1 + beta) ** EVENNESS).mean()
+    assert float(losses[0].detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_what_a_front_does_not_cover_is_refused(trained_front: AmortisedFront) -> None:

@@ -43,8 +43,8 @@ def trained(model: lv.VAE) -> Modulation:
     """A modulation that does something."""
     network = Modulation(model, generator=torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(2)
-    nn.init.normal_(network.head.weight, std=0.3, generator=generator)
-    nn.init.normal_(network.head.bias, std=0.3, generator=generator)
+    nn.init.normal_(network.head.weight, std=0.1, generator=generator)
+    nn.init.normal_(network.head.bias, std=0.1, generator=generator)
     return network
 
 

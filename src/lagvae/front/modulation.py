@@ -19,7 +19,7 @@ Layer = nn.Linear | _ConvNd
 """What is modulated."""
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Factors = tuple[Tensor, Tensor, Tensor]
-"""1 + a, b and 1 + e of a layer."""
+"""1 + a, b and 1 + e of a layer; e is empty where inputs are not modulated."""
 WIDTH = 64
 """Units of the perceptron that modulates."""
 STEEPNESS = 8.0
@@ -35,8 +35,8 @@ class Modulation(nn.Module):
         W' = (1 + a) ∘ W ∘ (1 + e)ᵀ,    bias' = (1 + a) ∘ bias + b:
 
     every member of the family *is* an ordinary network of the model's own shape, see :meth:`fold`. Without e the
-    decoder could not switch off a dimension of z for one condition and read it for another. A layer without a
-    bias is scaled and not shifted.
+    decoder could not switch off a dimension of z for one condition and read it for another; the first layer, which
+    reads the data, has none. A layer without a bias is scaled and not shifted.
 
     The model itself is not changed: layers are hooked while :meth:`at` lasts. Whatever else it consists of is left
     alone, and shared by the whole family.
@@ -56,7 +56,12 @@ class Modulation(nn.Module):
         super().__init__()
         self.model = model
         self._names = _modulated_layers(model)
-        self._sizes = [size for layer in self._layers(model) for size in (_units(layer), _units(layer), _inputs(layer))]
+        layers = self._layers(model)
+        # No e of the first layer: its inputs are the data, of which every member reads all.
+        gates = [0, *(_inputs(layer) for layer in layers[1:])]
+        self._sizes = [
+            n for layer, gate in zip(layers, gates, strict=True) for n in (_units(layer), _units(layer), gate)
+        ]
         # Steep units: what is switched off at one end of the family has to stay off along a part of it, and no further.
         self.trunk = nn.Sequential(torch.nn.utils.skip_init(nn.Linear, conditions, WIDTH), nn.SiLU())
         for parameter in self.trunk.parameters():
@@ -74,11 +79,9 @@ class Modulation(nn.Module):
         """
         with ExitStack() as stack:
             for layer, factors in zip(self._layers(self.model), self._factors(conditions), strict=True):
-                for hook in (
-                    layer.register_forward_pre_hook(partial(_modulate_input, factors=factors)),
-                    layer.register_forward_hook(partial(_modulate_output, factors=factors)),
-                ):
-                    stack.callback(hook.remove)
+                if factors[2].shape[-1]:
+                    stack.callback(layer.register_forward_pre_hook(partial(_modulate_input, factors=factors)).remove)
+                stack.callback(layer.register_forward_hook(partial(_modulate_output, factors=factors)).remove)
             yield self.model
 
     @torch.no_grad()
@@ -87,7 +90,9 @@ class Modulation(nn.Module):
         folded = copy.deepcopy(self.model)
         for layer, factors in zip(self._layers(folded), self._factors(condition.unsqueeze(0)), strict=True):
             (scale,), (shift,), (gate,) = factors
-            layer.weight.mul_(_along_units(layer, scale)).mul_(_along_inputs(layer, gate))
+            layer.weight.mul_(_along_units(layer, scale))
+            if len(gate):
+                layer.weight.mul_(_along_inputs(layer, gate))
             if layer.bias is not None:
                 layer.bias.mul_(scale).add_(shift)
         return folded.eval()
@@ -97,7 +102,7 @@ class Modulation(nn.Module):
         return [layer for name in self._names if isinstance(layer := modules[name], Layer)]
 
     def _factors(self, conditions: Tensor) -> list[Factors]:
-        """Returns 1 + a and b [groups, units], 1 + e [groups, inputs] of each layer."""
+        """Returns 1 + a and b [groups, units], 1 + e [groups, inputs or 0] of each layer."""
         parts = self.head(self.trunk(conditions)).float().split(self._sizes, dim=-1)
         return [(1 + a, b, 1 + e) for a, b, e in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
 

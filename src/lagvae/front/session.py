@@ -20,20 +20,25 @@ from lagvae.training.session import Session
 
 FIRST = 0.01
 """Factor of β and γ at the beginning."""
-WARM_UP = 0.2
-"""Share of the run after which it is 1."""
+WARM_UP = (0.6, 0.3)
+"""Share of the run after which that of β is 1, at the lowest and at the highest β."""
+WARM_UP_GAMMA = 0.2
+"""The same for γ, counted from when β's is 1."""
+EVENNESS = 0.2
+"""Power of the sum of a member's weights that divides its loss."""
 
 
 @dataclass(kw_only=True)
 class FrontSession(Session):
     """A session whose weights minimise the mean of every member's loss.
 
-        E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · unit) ],    (β, γ) drawn afresh for each group of examples
+        E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · unit)^0.2 ],    (β, γ) drawn afresh for each group of examples
 
-    The divisor is the sum of the weights, as in a run of its own (setting ``balance``): no member's gradient
-    drowns the others'. For the first fifth of the run β is smaller than the condition says, by a factor that grows
-    from 0.01 to 1, and γ follows a fifth later: units that pressure has switched off stay off, for every member, so
-    that the family has to come from the side of low β. Its problem is the family's: min distortion + rate + mmd.
+    Divided by the whole sum of the weights, as in a run of its own (setting ``balance``), members of high β would
+    hardly move the decoder, and end worse than runs of their own. At first β is smaller than the condition says,
+    by a factor that grows from 0.01 to 1, sooner the higher β, and γ follows: units that pressure has switched off
+    stay off, for every member, so that the family has to come from the side of low β. Its problem is the family's:
+    min distortion + rate + mmd.
 
     Attributes:
         model: The modulated network.
@@ -59,11 +64,10 @@ class FrontSession(Session):
         with self.model.at(conditions) as member, networks_in(self.dtype, self.device):
             draw = member.draw(x, self.batches.streams)
         values = self._measure_groups(draw)
-        progress = self.step / self.total_steps
-        beta, gamma = self.family.weights(conditions).unbind(-1)
-        beta, gamma = warm_up(progress) * beta, warm_up(progress - WARM_UP) * gamma
+        factors = warm_up(self.step / self.total_steps, conditions)
+        beta, gamma = (factors * self.family.weights(conditions)).unbind(-1)
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
-        loss = ((values * weights).sum(-1) / (weights @ self._units)).mean()
+        loss = ((values * weights).sum(-1) / (weights @ self._units) ** EVENNESS).mean()
 
         self._descend(loss)
         return values.detach().mean(0).unsqueeze(0)
@@ -93,9 +97,13 @@ class FrontSession(Session):
         self._weights.set_state(tensors["front/weights"].cpu())
 
 
-def warm_up(progress: float) -> float:
-    """Returns the factor of a weight, a share of the run after it was 0."""
-    return FIRST ** (1 - min(1.0, progress / WARM_UP)) if progress >= 0 else 0.0
+def warm_up(progress: float, conditions: Float[Tensor, "groups 2"]) -> Float[Tensor, "groups 2"]:
+    """Returns the factors of each group's β and γ at a share of the run."""
+    low, high = WARM_UP
+    length = low + (high - low) * (conditions[:, 0] + 1) / 2
+    beta = FIRST ** (1 - progress / length).clamp_min(0.0)
+    gamma = FIRST ** (1 - (progress - length) / WARM_UP_GAMMA).clamp_min(0.0)
+    return torch.stack([beta, torch.where(progress < length, 0.0, gamma)], dim=-1)
 
 
 def in_groups(draw: Draw, groups: int) -> Draw:

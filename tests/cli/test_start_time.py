@@ -11,7 +11,7 @@ IMPORT = 0.2
 
 
 def processor_seconds(code: str, *, after: str = "") -> float:
-    """Returns what ``code`` takes in an interpreter of its own, which has run ``after`` before; all of it without one."""
+    """Returns what ``code`` takes in an interpreter of its own that has run ``after`` before; all of it without one."""
     began = f"{after}\nimport time\nbegan = time.process_time()" if after else "import time\nbegan = 0.0"
     script = f"{began}\n{code}\nprint(time.process_time() - began)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from lagvae.front.plan import Plan, format_duration
@@ -30,7 +31,7 @@ class Monitor:
 
     def __init__(self, front: DedicatedFront, *, show: bool) -> None:
         self.front, self.show = front, show
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self.current: int | None = None
         self.done = 0
         self.began = self.began_point = time.monotonic()
@@ -85,7 +86,7 @@ class Monitor:
         for index in range(first, min(len(points), first + MOST_ROWS)):
             point = points[index]
             state = self._running() if index == self.current else point.status
-            table.add_row(str(index + 1), point.problem, state, *_cells(point))
+            table.add_row(str(index + 1), escape(point.problem), state, *_cells(point))
         return table
 
     def _running(self) -> str:

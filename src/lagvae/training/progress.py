@@ -56,7 +56,7 @@ def announce(data: Data, device: torch.device, dtype: torch.dtype, *, choice: Ch
     counts = f"{len(data.train)} training{held_out} and {len(data.test)} test examples"
     what = f"{data.name or 'data'}: {counts} of {shape}"
     where = f"{describe(device)}, {str(dtype).removeprefix('torch.')} networks"
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     console.print(f"{what}; {where}", markup=False, soft_wrap=True)
     for note in filter(None, (data.note, str(choice or ""))):
         console.print(note, markup=False, soft_wrap=True)

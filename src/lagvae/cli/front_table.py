@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lagvae.cli.tables import format_label
@@ -18,19 +19,22 @@ SHOWN = ("neg_elbo", "rate", "mmd_unbiased")
 
 def print_front(front: Front) -> None:
     """Prints a front's points, and what to do next."""
-    console = Console(highlight=False)
-    console.print(f"\n[bold]{front.method} front[/], {len(front.points)} points: {front.message}", soft_wrap=True)
+    console = Console(highlight=False, emoji=False)
+    console.print(
+        f"\n[bold]{front.method} front[/], {len(front.points)} points: {escape(front.message)}", soft_wrap=True
+    )
     console.print(f"{front.steps:,} steps in {format_duration(front.seconds)}\n")
     if front.points:
         console.print(front_table(front))
     if front.folder is None:
         return
-    console.print(f"\nfront    {front.folder}", soft_wrap=True)
+    console.print(f"\nfront    {front.folder}", markup=False, soft_wrap=True)
     if front.status == "stopped":
-        console.print(f"next     lagvae front --resume {front.folder}", soft_wrap=True)
+        console.print(f"next     lagvae front --resume {front.folder}", markup=False, soft_wrap=True)
     elif front.points:
         bound = _bound(front)
-        console.print(f'next     lagvae solve {front.folder} "max mi s.t. neg_elbo <= {bound}"', soft_wrap=True)
+        command = f'lagvae solve {front.folder} "max mi s.t. neg_elbo <= {bound}"'
+        console.print(f"next     {command}", markup=False, soft_wrap=True)
 
 
 def front_table(front: Front) -> Table:
@@ -56,8 +60,8 @@ def front_table(front: Front) -> Table:
         if is_one_network:
             cells = [f"{point.beta:.3g}"]
         else:
-            state = f"[{_COLOURS.get(point.status, 'dim')}]{point.status}[/]"
-            cells = [point.problem.replace("mutual_information", "mi"), state]
+            state = f"[{_COLOURS.get(point.status, 'dim')}]{escape(point.status)}[/]"
+            cells = [escape(point.problem.replace("mutual_information", "mi")), state]
         values = [point.value(name, part) for part in parts for name in (SHOWN if is_one_network else SHOWN[:2])]
         marked = ["" if math.isnan(value) else format_value(value) for value in values]
         table.add_row(*cells, *marked, "*" if is_best else "")

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no ± is no reason to fail
             stream.reconfigure(errors="replace")
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"lagvae: warning: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
         try:
             return parse(given or ["--help"]).run()
         except BrokenPipeError:  # the reader of a pipe has seen enough
@@ -37,11 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (LagvaeError, OSError) as error:
             if debug:
                 raise
-            print(f"lagvae: {' '.join(str(error).split())}", file=sys.stderr)
+            _say(str(error))
             return 1 if isinstance(error, SolveError) else 2
         except KeyboardInterrupt:
-            print("lagvae: interrupted", file=sys.stderr)
+            _say("interrupted")
             return 1
+
+
+def _say(text: str) -> None:
+    """Prints one line; what would steer a terminal, which a file may hold, is written out."""
+    line = " ".join(text.split())
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    print(f"lagvae: {shown}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lagvae.duality.sensitivity import price_unit
@@ -25,10 +26,10 @@ _COLOURS = {Status.FEASIBLE: "green", Status.INFEASIBLE: "red", Status.DIVERGED:
 
 def print_solution(solution: Solution) -> None:
     """Prints how a run ended: status, estimates, multipliers, and where to look."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     colour = _COLOURS[solution.status]
     console.print(f"\n[bold]{solution.problem}[/]", soft_wrap=True)
-    console.print(f"[bold {colour}]{solution.status.upper()}[/]: {solution.message}", soft_wrap=True)
+    console.print(f"[bold {colour}]{solution.status.upper()}[/]: {escape(solution.message)}", soft_wrap=True)
     console.print(f"{solution.step} steps in {solution.seconds:.0f} s\n")
     if solution.evaluation is not None:
         console.print(estimate_table(solution.evaluation))
@@ -42,19 +43,19 @@ def print_solution(solution: Solution) -> None:
         console.print("\n" + "\n".join(f"  {command}" for command in commands), markup=False, soft_wrap=True)
     if solution.folder is None:
         return
-    console.print(f"\nrun      {solution.folder}", soft_wrap=True)
+    console.print(f"\nrun      {solution.folder}", markup=False, soft_wrap=True)
     if (picture := solution.folder / "report.png").exists():
-        console.print(f"picture  {picture}", soft_wrap=True)
-    console.print(f"curves   tensorboard --logdir {solution.folder}", soft_wrap=True)
+        console.print(f"picture  {picture}", markup=False, soft_wrap=True)
+    console.print(f"curves   tensorboard --logdir {solution.folder}", markup=False, soft_wrap=True)
     if solution.status is Status.STOPPED:
-        console.print(f"next     lagvae train --resume {solution.folder}", soft_wrap=True)
+        console.print(f"next     lagvae train --resume {solution.folder}", markup=False, soft_wrap=True)
     elif solution.status is not Status.DIVERGED:
-        console.print(f"next     lagvae sample {solution.folder}", soft_wrap=True)
+        console.print(f"next     lagvae sample {solution.folder}", markup=False, soft_wrap=True)
 
 
 def print_probe(probe: Probe, *, data: str) -> None:
     """Prints what a probe reached, and commands whose bounds it shows to be reachable."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     vae = probe.solutions[VAE_WEIGHT]
     epochs, flags = probe.settings.primal.epochs, " ".join(_flags(probe.settings))
     tail = f"--data {shlex.quote(data)} {flags}".rstrip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lagvae.errors import SolveError, expected
+from lagvae.errors import CheckpointError, SolveError, expected
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.front.bounds import bounded_estimates, objective_value, resolve_on
 from lagvae.front.front import Front
@@ -33,6 +33,7 @@ class DedicatedFront(Front):
 
         Raises:
             SolveError: It failed, or did not reach its end.
+            CheckpointError: Its folder is damaged, or lies outside of the front's.
         """
         found = self.solutions[index] if index < len(self.solutions) else None
         if found is not None:
@@ -40,7 +41,12 @@ class DedicatedFront(Front):
         point = self.points[index]
         if point.folder is None or self.folder is None or not point.estimates:
             raise SolveError(expected(f"a finished run for '{point.problem}'", got=point.message, fix="resume=True"))
-        return load(self.folder / point.folder)
+        folder = self.folder / point.folder
+        if not folder.resolve().is_relative_to(self.folder.resolve()):
+            raise CheckpointError(
+                expected("a folder of the front", got=f"'{point.folder}'", fix="the front's own front.json")
+            )
+        return load(folder)
 
     def solve(self, problem: Problem | str, *, on: str | None = None, out: str | Path | None = None) -> Solution:
         """Returns the run that solves a problem best among those that keep its bounds.

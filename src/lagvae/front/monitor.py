@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from lagvae.front.plan import Plan, format_duration
@@ -30,7 +31,7 @@ class Monitor:
 
     def __init__(self, front: DedicatedFront, *, show: bool) -> None:
         self.front, self.show = front, show
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self.running: dict[int, tuple[float, float]] = {}
         self.done, self.left = 0, 0
         self.began = time.monotonic()
@@ -86,7 +87,7 @@ class Monitor:
         for index in range(first, min(len(points), first + MOST_ROWS)):
             point = points[index]
             state = self._running(index) if index in self.running else point.status
-            table.add_row(str(index + 1), point.problem, state, *_cells(point))
+            table.add_row(str(index + 1), escape(point.problem), state, *_cells(point))
         return table
 
     def _running(self, index: int) -> str:

@@ -68,7 +68,7 @@ def announce(
     counts = f"{len(data.train)} training{held_out} and {len(data.test)} test examples"
     what = f"{data.name or 'data'}: {counts} of {shape}"
     where = f"{describe(device)}, {str(dtype).removeprefix('torch.')} networks"
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     console.print(f"{what}; {where}", markup=False, soft_wrap=True)
     short = ""
     if steps is not None and steps < FEW_STEPS:

@@ -26,6 +26,8 @@ class Front:
     """Folder of the front; fronts/latest if none is given."""
     method: Literal["amortised", "dedicated", "path"] | None = None
     """One network for all (amortised, where no problem is given), a run for each, or each from its neighbour."""
+    engine: Literal["local", "ray"] = "local"
+    """What trains the runs of --method dedicated: this process, or a Ray cluster (RAY_ADDRESS, else this machine)."""
     resume: str | None = None
     """Go on with the front in this folder."""
     overwrite: bool = False
@@ -59,6 +61,7 @@ class Front:
             data,
             problems,
             method=method or ("dedicated" if problems else "amortised"),
+            engine=self.engine,
             out=self.resume or self.out or "fronts/latest",
             resume=self.resume is not None,
             overwrite=self.overwrite,

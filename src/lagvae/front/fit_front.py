@@ -15,6 +15,7 @@ from lagvae.front.fit_amortised import fit_amortised, read_amortised
 from lagvae.front.fit_dedicated import fit_dedicated, read_dedicated
 from lagvae.front.front import FILE
 from lagvae.front.ranges import expand_ranges
+from lagvae.front.ray_engine import RayEngine
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
@@ -25,6 +26,7 @@ from lagvae.storage.folder import RunFolder, claim_folder, held, settings_of
 from lagvae.training.build import settle_likelihood
 
 METHODS = ("amortised", "dedicated", "path")
+ENGINES = ("local", "ray")
 
 
 @overload
@@ -50,6 +52,7 @@ def fit_front(
     problems: str | Problem | Sequence[str | Problem] = (),
     *,
     method: str = "amortised",
+    engine: str = "local",
     model: VAE | None = None,
     optimizer: str | OptimizerFactory | None = None,
     out: str | Path | None = None,
@@ -76,6 +79,7 @@ def fit_front(
         data: As for ``fit``.
         problems: For ``dedicated`` and ``path``: problems, or texts with ranges such as ``neg_elbo <= 86:95:1``.
         method: One of the three.
+        engine: What trains the points of ``dedicated``: this process (``local``), or those of a cluster (``ray``).
         model: Any VAE; built from the settings if none is given. For ``amortised``, of linear and convolutional layers.
         optimizer: As for ``fit``.
         out: Folder for everything that is written; nothing is without one.
@@ -101,6 +105,10 @@ def fit_front(
     """
     if method not in METHODS:
         raise SettingError(expected("a method", got=f"'{method}'", fix=nearest(str(method), METHODS)))
+    if engine not in ENGINES:
+        raise SettingError(expected("an engine", got=f"'{engine}'", fix=nearest(str(engine), ENGINES)))
+    if engine != "local" and method != "dedicated":
+        raise SettingError(expected("points that do not wait for each other", got=method, fix="--method dedicated"))
     front, settings = _settings(front, settings or read_preset(preset), changes, optimizer)
     texts = [problems] if isinstance(problems, str | Problem) else list(problems)
     asked = [one for text in texts for one in expand_ranges(str(text))]
@@ -126,7 +134,8 @@ def fit_front(
             if model is None:
                 common["settings"], _ = settle_likelihood(settings, opened)
             return fit_amortised(opened, front=front, **common)
-        return fit_dedicated(asked, opened, method=method, **common)
+        chosen = RayEngine() if engine == "ray" else None
+        return fit_dedicated(asked, opened, method=method, engine=chosen, **common)
 
 
 def load_front(

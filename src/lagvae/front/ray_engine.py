@@ -1,0 +1,174 @@
+"""Trains the points of a front on a Ray cluster, each in a process of its own: ``pip install "lagvae[distributed]"``.
+
+Ray is imported when points are trained, and not before.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lagvae.data.dataset import Data
+from lagvae.errors import CheckpointError, SettingError, expected
+from lagvae.front.engine import Observer, Outcome, Shared, Task, train_together
+from lagvae.training.interrupt import Interrupt
+from lagvae.training.load import load
+from lagvae.training.solution import Solution
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks at how far the points are."""
+
+LEAST_STORE = 80 * 2**20
+"""Bytes of shared memory without which Ray does not start."""
+
+TRIES = 10
+"""How often a point is gone on with whose process was killed, or whose machine went away."""
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Spreads points over the cluster that ``RAY_ADDRESS`` names, or over the cores of this machine.
+
+    A point's folder is all that its process leaves behind, and where another process goes on if it is killed: on a
+    cluster of several machines the front's folder, and mapped data, have to lie where all of them see them.
+
+    Attributes:
+        stack: How many points one process trains together.
+        cores: Of the machine this starts a cluster on, where ``RAY_ADDRESS`` names none; all if None.
+    """
+
+    stack: int = 1
+    cores: int | None = None
+
+    def train_points(self, tasks: Sequence[Task], shared: Shared, *, observe: Observer) -> Iterator[Outcome]:
+        """Yields what came of each task, in the order in which they end.
+
+        The first Ctrl-C asks every process to finish its step and write a checkpoint.
+
+        Raises:
+            SettingError: Ray is not installed, or there is no folder for the points.
+        """
+        if any(task.out is None for task in tasks):
+            raise SettingError(expected("a folder for points on a cluster", got="none", fix="out='fronts/mine'"))
+        ray = _import_ray()
+        is_own = not ray.is_initialized()
+        if is_own:
+            _start(ray, shared.data, self.cores)
+        try:
+            yield from self._train(ray, tasks, shared, observe)
+        finally:
+            if is_own:
+                ray.shutdown()
+
+    def _train(self, ray: Any, tasks: Sequence[Task], shared: Shared, observe: Observer) -> Iterator[Outcome]:
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        train = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TRIES)(train_points)
+        sent, threads = ray.put(shared), torch.get_num_threads() if is_local() else 1
+        groups = [tasks[first : first + self.stack] for first in range(0, len(tasks), self.stack)]
+        running = {train.remote(list(group), sent, threads): group for group in groups}
+        is_asked = False
+        with Interrupt() as interrupt:
+            while running:
+                ended, _ = ray.wait(list(running), timeout=LOOK_EVERY)
+                if interrupt.requested and not is_asked:
+                    is_asked = True
+                    for reference in running:
+                        ray.cancel(reference)  # as Ctrl-C, which a run answers with a checkpoint
+                for reference in ended:
+                    yield from _outcomes(ray, reference, running.pop(reference), shared)
+                for task in (task for group in running.values() for task in group):
+                    if (share := share_done(task)) is not None:
+                        observe(task.index, share)
+
+
+def train_points(tasks: Sequence[Task], shared: Shared, threads: int) -> dict[int, str]:
+    """What a worker does: trains points into their folders; returns place → error of those that failed."""
+    torch.set_num_threads(threads)
+    outcomes = train_together(tasks, shared, observe=lambda index, share: None)
+    return {outcome.task.index: outcome.error for outcome in outcomes if outcome.solution is None}
+
+
+def share_done(task: Task) -> float | None:
+    """Returns the share of its steps that a point has logged; None where its folder is not there yet."""
+    log = _folder(task) / "metrics.jsonl"
+    if not (_folder(task) / "config.yaml").exists():
+        return None
+    lines = _end_of(log).splitlines() if log.exists() else []
+    for line in reversed(lines):
+        try:
+            return min(1.0, float(json.loads(line)["epoch"]) / task.settings.primal.epochs)
+        except (ValueError, TypeError, KeyError):
+            continue  # half a line, at either end
+    return 0.0
+
+
+def is_local() -> bool:
+    """Whether the cluster is started here, and for this alone."""
+    return not os.environ.get("RAY_ADDRESS")
+
+
+def _outcomes(ray: Any, reference: Any, tasks: Sequence[Task], shared: Shared) -> Iterator[Outcome]:
+    """Reads what a worker left in its points' folders; nothing comes of points that were stopped before they began."""
+    try:
+        errors: dict[int, str] = ray.get(reference)
+    except ray.exceptions.TaskCancelledError:
+        errors = {}
+    except ray.exceptions.RayError as error:
+        reason = " ".join(str(error).split())[-300:]
+        errors = {task.index: reason for task in tasks if not (_folder(task) / "evaluation.json").exists()}
+    for task in tasks:
+        if task.index in errors:
+            yield Outcome(task, None, errors[task.index])
+        elif (solution := _read(task, shared)) is not None:
+            yield Outcome(task, solution)
+
+
+def _read(task: Task, shared: Shared) -> Solution | None:
+    try:
+        solution = load(_folder(task), model=copy.deepcopy(shared.model))
+    except CheckpointError:
+        return None
+    data = shared.data.hold_out(task.settings.dual.held_out, seed=task.settings.execution.seed)
+    return replace(solution, data=data)
+
+
+def _folder(task: Task) -> Path:
+    assert task.out is not None  # asked for before anything begins
+    return task.out
+
+
+def _end_of(path: Path, size: int = 2**16) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode(errors="replace")
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        fix = 'pip install "lagvae[distributed]"'
+        raise SettingError(expected("ray for this engine", got="no such package", fix=fix)) from error
+    return ray
+
+
+def _start(ray: Any, data: Data, cores: int | None) -> None:
+    """Connects to the cluster that ``RAY_ADDRESS`` names, or starts one of this machine's cores for the moment."""
+    if not is_local():
+        ray.init(log_to_driver=False)
+        return
+    arrays = {id(part.values): part.values.nbytes for part in data.parts.values() if isinstance(part.values, Tensor)}
+    ray.init(
+        num_cpus=cores,
+        object_store_memory=LEAST_STORE + 2 * sum(arrays.values()),
+        include_dashboard=False,
+        log_to_driver=False,
+    )

@@ -17,6 +17,7 @@ ROOMS = (  # bottom to top
     "settings",
     "optimizers",
     "storage",
+    "tracking",
     "data",
     "model",
     "distributed",

@@ -29,6 +29,7 @@ ROOMS = (  # bottom to top
     "front",
     "report",
     "sklearn",
+    "lightning",
     "hub",
     "cli",
 )

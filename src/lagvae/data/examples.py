@@ -63,7 +63,9 @@ class Examples:
         if isinstance(self.values, Tensor):
             return self.values.index_select(0, index.to(self.values.device))
         rows = index.cpu().numpy()
-        return torch.from_numpy(self.values[rows] if isinstance(self.values, SparseRows) else read_rows(self.values, rows))
+        return torch.from_numpy(
+            self.values[rows] if isinstance(self.values, SparseRows) else read_rows(self.values, rows)
+        )
 
     def subset(self, start: int, stop: int) -> Examples:
         """Returns the examples ``start`` up to, without, ``stop``: a view, nothing is copied."""

@@ -41,7 +41,7 @@ def test_the_originals_settings_value_by_value() -> None:
     assert {name: flat[name] for name in ORIGINAL} == ORIGINAL
     untouched = {name for name in flat if name not in ORIGINAL}
     elsewhere = {"channels", "noise_std", "probe_epochs", "held_out"}
-    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds"} | elsewhere
+    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds", "track"} | elsewhere
     assert flat["epochs"] * (55_000 // flat["batch_size"]) == 1_100_000
 
 
@@ -127,6 +127,9 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("shuffle", False, False),
     ("schedule", "constant", "constant"),
     ("device", "cuda:3", "cuda:3"),
+    ("track", "mlflow", ("mlflow",)),
+    ("track", ["wandb", "mlflow", "wandb"], ("wandb", "mlflow")),
+    ("track", (), ()),
 ]
 
 BAD: list[tuple[str, Any, str]] = [
@@ -166,6 +169,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("likelihood", "gausian", "a known likelihood, got 'gausian'; try 'gaussian'"),
     ("noise_std", 0, "a positive number as noise_std, got 0"),
     ("schedule", "cosin", "a known schedule, got 'cosin'; try 'cosine'"),
+    ("track", "mlfow", "names to track, got 'mlfow'; try 'mlflow'"),
+    ("track", ["wandb", 3], "names to track, got 3; try one of mlflow, wandb"),
+    ("track", 3, "names to track, got 3"),
+    ("track", None, "names to track, got None"),
     ("precision", "float16", "a known precision, got 'float16'; try '(b?)float"),
 ]
 

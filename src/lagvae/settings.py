@@ -31,6 +31,7 @@ LikelihoodName = Literal[
 PriorName = Literal["standard_normal", "flow"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
+TrackerName = Literal["mlflow", "wandb"]
 
 PROBE_EPOCHS = 5
 """Epochs of a bare ``lagvae probe``: enough to see the ranges, too few to reach their ends."""
@@ -120,6 +121,8 @@ class OutputSettings:
     """Steps between two lines of metrics.jsonl."""
     checkpoint_seconds: float = 30.0
     """Seconds between two checkpoints; one is always written at the end."""
+    track: tuple[TrackerName, ...] = ()
+    """Trackers that get the log, the settings and the results beside TensorBoard: mlflow, wandb, or both."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +290,12 @@ def check_setting(name: str, value: Any) -> Any:
         if not isinstance(value, kind):
             raise SettingError(expected(f"{kind.__name__} as {name}", got=repr(value), fix=f"a {kind.__name__}"))
         return value
+    if get_origin(kind) is tuple and get_origin(get_args(kind)[0]) is Literal:
+        values, known = [value] if isinstance(value, str) else value, get_args(get_args(kind)[0])
+        for item in values if isinstance(values, list | tuple) else [values]:
+            if item not in known:
+                raise SettingError(expected(f"names to {name}", got=repr(item), fix=nearest(str(item), known)))
+        return tuple(dict.fromkeys(values))
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple) or not all(_is_count(item, 1) for item in value):
             raise SettingError(expected(f"positive whole numbers as {name}", got=repr(value), fix="1024 1024"))

@@ -17,6 +17,7 @@ ROOMS = (  # bottom to top
     "settings",
     "optimizers",
     "storage",
+    "tracking",
     "data",
     "model",
     "distributed",
@@ -28,6 +29,7 @@ ROOMS = (  # bottom to top
     "front",
     "report",
     "sklearn",
+    "lightning",
     "hub",
     "cli",
 )

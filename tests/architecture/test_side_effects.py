@@ -83,6 +83,23 @@ def test_importing_every_public_name_changes_and_reads_nothing() -> None:
     assert watch([touch]) == [[]]
 
 
+def test_what_is_optional_is_not_imported() -> None:
+    optional = [
+        "mlflow",
+        "wandb",
+        "lightning",
+        "anndata",
+        "pandas",
+        "pyarrow",
+        "huggingface_hub",
+        "torch.utils.tensorboard",
+    ]
+    touch = "import lagvae\nfor name in lagvae.__all__: getattr(lagvae, name)\nimport lagvae.cli.main, sys\n"
+    code = f"print(*[name for name in {optional} if name in sys.modules])"
+    assert run(touch + code) == ""
+    assert run(touch + "import torch.utils.tensorboard\n" + code) == "torch.utils.tensorboard"
+
+
 def test_the_watch_sees_every_change() -> None:
     for seen, (action, what) in zip(watch(list(ACTIONS)), ACTIONS.items(), strict=True):
         assert what in seen, action

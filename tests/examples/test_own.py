@@ -23,6 +23,14 @@ def test_a_network_of_ones_own_trains(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lightning_module_of_ones_own_trains(tmp_path: Path) -> None:
+    lines = run("in_lightning.py", "--epochs", "2", cwd=tmp_path).splitlines()
+    multipliers, logged = (ast.literal_eval(line) for line in lines[-2:])
+    assert multipliers["neg_elbo"] > 0
+    assert {"terms/neg_elbo", "violation/neg_elbo", "multiplier/neg_elbo"} <= set(logged)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_lagrangian_in_a_loop_of_ones_own_keeps_its_bound(tmp_path: Path) -> None:
     multipliers, terms = (ast.literal_eval(line) for line in run("loop.py", cwd=tmp_path).splitlines())
     assert multipliers["neg_elbo"] >= 0

@@ -65,10 +65,9 @@ class Train:
             resume=self.resume is not None,
             overwrite=self.overwrite,
             settings=self.settings,
+            draw=None if self.quiet else self._draw,
             progress=not self.quiet,
         )
-        if solution.evaluation is not None and not self.quiet:
-            self._draw(solution)
         if self.json:
             print(json.dumps(to_plain(solution.as_dict()), indent=2))
         else:

@@ -15,6 +15,7 @@ from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.problem.problem import Problem
 from lagvae.settings import PROBE_EPOCHS, PrimalSettings, Settings
+from lagvae.storage.folder import RunFolder
 from lagvae.terms.algebra import Constraint
 from lagvae.training.diagnosis import Diagnosis
 from lagvae.training.probe import VAE_WEIGHT, Probe
@@ -47,6 +48,8 @@ def print_solution(solution: Solution) -> None:
     if (picture := solution.folder / "report.png").exists():
         console.print(f"picture  {picture}", markup=False, soft_wrap=True)
     console.print(f"curves   tensorboard --logdir {solution.folder}", markup=False, soft_wrap=True)
+    for tracker, tracked in RunFolder(solution.folder).read_tracked().items():
+        console.print(f"{tracker:<8} {tracked['where']}", markup=False, soft_wrap=True)
     if solution.status is Status.STOPPED:
         console.print(f"next     lagvae train --resume {solution.folder}", markup=False, soft_wrap=True)
     elif solution.status is not Status.DIVERGED:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lagvae.data.examples import Examples
 from lagvae.data.mapped import read_slice
+from lagvae.data.sparse import SparseRows
 
 BLOCK_VALUES = 2**22
 """Values looked at in one go: a memory map streams through the memory of one block (16 MiB of float32)."""
@@ -28,7 +29,7 @@ def blocks(examples: Examples) -> Iterator[tuple[int, Tensor]]:
         starts = [starts[round(last * block / (MOST_BLOCKS - 1))] for block in range(MOST_BLOCKS)]
     for start in starts:
         stop = min(start + rows, len(examples))
-        if examples.rows is not None:
+        if examples.rows is not None or isinstance(examples.values, SparseRows):
             yield start, examples.gather(torch.arange(start, stop)).cpu()
         elif isinstance(examples.values, Tensor):
             yield start, examples.values[start:stop].cpu()

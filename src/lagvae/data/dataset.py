@@ -6,7 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -14,15 +14,20 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lagvae.data.arrays import build_examples
+from lagvae.data.cells import CellOptions, is_cells, name_cells, read_cells
 from lagvae.data.examples import Examples
 from lagvae.data.files import read_npy, read_npz
 from lagvae.data.images import read_image_folder
 from lagvae.data.named import read_named
 from lagvae.data.registry import DIGITS, IDX_SETS, is_named
+from lagvae.data.sparse import SparseRows
 from lagvae.data.tables import read_table
 from lagvae.data.torch_dataset import stack_dataset
 from lagvae.errors import DataError, expected, nearest
 from lagvae.streams import permutation
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 TEST_EVERY = 10
 """Of data without a test part, one example in this many becomes the test part."""
@@ -32,8 +37,8 @@ _SAMPLED_EXAMPLES = 16
 _HASHED_EXAMPLES = 4096
 
 _KINDS = (
-    "a .npy, .npz, .csv, .tsv or .parquet file, a folder of images, an array, a tensor, a torch Dataset"
-    " or a (train, test) pair"
+    "a .npy, .npz, .csv, .tsv, .parquet or .h5ad file, a folder of images, an array, a tensor, an AnnData,"
+    " a torch Dataset or a (train, test) pair"
 )
 
 
@@ -122,30 +127,49 @@ class Data:
             )
 
 
-Part: TypeAlias = str | Path | np.ndarray | Tensor | Dataset[object] | Examples
-Source: TypeAlias = Part | Data | tuple[Part, Part]
+Part: TypeAlias = "str | Path | np.ndarray | Tensor | Dataset[object] | Examples | AnnData"
+Source: TypeAlias = "Part | Data | tuple[Part, Part]"
 
 
-def open_data(source: Source, *, folder: str | Path | None = None, progress: bool = True) -> Data:
+def open_data(
+    source: Source,
+    *,
+    folder: str | Path | None = None,
+    progress: bool = True,
+    layer: str | None = None,
+    labels: str | None = None,
+    split: str | None = None,
+) -> Data:
     """Opens a data set.
 
     Args:
         source: One of
 
             * a name: "mnist", "fashion-mnist" or "digits";
-            * a path of a .npy, .npz, .csv, .tsv or .parquet file, or of a folder of images;
-            * an array, a tensor, a torch ``Dataset`` with a length, or an ``Examples``;
+            * a path of a .npy, .npz, .csv, .tsv, .parquet or .h5ad file, or of a folder of images;
+            * an array, a tensor, a torch ``Dataset`` with a length, an AnnData, or an ``Examples``;
             * a (train, test) pair of any of these; of a member that has both parts itself, that part is taken;
             * a ``Data``, which is returned unchanged.
 
             Of a source without a test part one example in ten is held out, and ``note`` says so.
         folder: Where named sets live. By default $DATA_PREFIX, else the user's cache; both are read now.
         progress: Whether to show a download's progress on stderr.
+        layer: Of an AnnData: a layer's name, or X. By default X, or the layer "counts" where X holds no counts.
+        labels: Of an AnnData: the column of obs that holds labels. By default one called cell_type, label, class, ...
+        split: Of an AnnData: the column of obs that says train, test or validation; the validation part is
+            ``held_out``. By default one called split. Each may also stand behind a file's name:
+            "cells.h5ad?layer=counts&labels=cell_type&split=fold".
 
     Raises:
         DataError: if there is no such data, it is damaged, or its values have no meaning here. NaN and infinity are
             refused always; whether floats lie in [0, 1] is for the likelihood to ask, by ``check_unit_interval``.
     """
+    options = CellOptions(layer, labels, split)
+    if is_cells(source):
+        return _open_cells(source, options)
+    if options != CellOptions():
+        got = f"{options.query[1:]} for {type(source).__name__}"
+        raise DataError(expected("layer, labels and split for an AnnData only", got=got, fix="without them"))
     if isinstance(source, Data):
         return source
     if isinstance(source, tuple):
@@ -175,6 +199,15 @@ def read_whole(source: Part, *, folder: str | Path | None = None, progress: bool
     return [first] if test is None else [first, test]
 
 
+def _open_cells(source: Part, options: CellOptions) -> Data:
+    cells, name = read_cells(source, options), name_cells(source, options)
+    if not cells.parts:
+        train, test, note = _split_off_test(cells.examples)
+        return Data(name, train, test, f"{cells.note}; {note}")
+    parts = {part: cells.examples.pick(rows) for part, rows in cells.parts.items()}
+    return Data(name, parts["train"], parts["test"], f"{cells.note}; {cells.split}", parts.get("held_out"))
+
+
 def _open_pair(pair: tuple[Part, ...], folder: str | Path | None, progress: bool) -> Data:
     if len(pair) != 2:
         raise DataError(expected("a pair (train, test)", got=f"a tuple of {len(pair)}", fix="open_data((train, test))"))
@@ -194,11 +227,14 @@ def _read_parts(
     """
     if isinstance(source, str) and is_named(source):
         return *read_named(source, folder=folder, progress=progress), ""
+    if is_cells(source):
+        cells = read_cells(source, CellOptions())
+        return cells.examples, None, cells.note
     if isinstance(source, str | Path):
         return _read_path(source)
-    if isinstance(source, Examples) and source.rows is not None:
-        return source, None, ""  # a share of what was opened before
     if isinstance(source, Examples):
+        if source.rows is not None or isinstance(source.values, SparseRows):
+            return source, None, ""  # of what was opened before
         return build_examples(source.values, source.labels, where=where), None, ""
     if isinstance(source, np.ndarray | Tensor):
         return build_examples(source, where=where), None, ""
@@ -233,7 +269,9 @@ def _read_path(source: str | Path) -> tuple[Examples, Examples | None, str]:
         return rows, None, note
     raise DataError(
         expected(
-            "a .npy, .npz, .csv, .tsv or .parquet file or a folder of images", got=path, fix="np.save(path, array)"
+            "a .npy, .npz, .csv, .tsv, .parquet or .h5ad file or a folder of images",
+            got=path,
+            fix="np.save(path, array)",
         )
     )
 
@@ -270,6 +308,8 @@ def _split_off_test(whole: Examples) -> tuple[Examples, Examples, str]:
 
 
 def _pick(whole: Examples, index: Tensor) -> Examples:
+    if isinstance(whole.values, SparseRows):
+        return whole.pick(index)
     return Examples(whole.gather(index), None if whole.labels is None else whole.labels[index])
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
 from lagvae.data.mapped import Place, read_rows
+from lagvae.data.sparse import SparseRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +19,13 @@ class Examples:
     """One part of a data set, as it is stored: nothing is scaled or drawn before it is asked for.
 
     Attributes:
-        values: ``[rows, *event_shape]``. uint8, where 0..255 means 0..1, or float32; a tensor, or for a file that is
-            too large to load a read-only memory map.
+        values: ``[rows, *event_shape]``. uint8, where 0..255 means 0..1, or float32; a tensor, a read-only memory map
+            of a file that is too large to load, or the rows of a sparse table.
         labels: int64 ``[N]``, or None.
         rows: int64 ``[N]``, which of the values are the examples; None if all are. Two parts may so share one array.
     """
 
-    values: Tensor | np.memmap
+    values: Tensor | np.memmap | SparseRows
     labels: Tensor | None = None
     rows: Tensor | None = None
 
@@ -42,7 +43,7 @@ class Examples:
         return self.values.dtype in (torch.uint8, np.uint8)
 
     def to(self, device: torch.device | str) -> Examples:
-        """Returns the examples with their tensors on ``device``; a memory map stays the file it is.
+        """Returns the examples with their tensors on ``device``; a memory map and a sparse table stay what they are.
 
         Of an array that is shared only the examples themselves go to another device.
         """
@@ -61,13 +62,18 @@ class Examples:
             index = self.rows[index.to(self.rows.device)]
         if isinstance(self.values, Tensor):
             return self.values.index_select(0, index.to(self.values.device))
-        return torch.from_numpy(read_rows(self.values, index.cpu().numpy()))
+        rows = index.cpu().numpy()
+        return torch.from_numpy(
+            self.values[rows] if isinstance(self.values, SparseRows) else read_rows(self.values, rows)
+        )
 
     def subset(self, start: int, stop: int) -> Examples:
         """Returns the examples ``start`` up to, without, ``stop``: a view, nothing is copied."""
         labels = None if self.labels is None else self.labels[start:stop]
         if self.rows is not None:
             return Examples(self.values, labels, self.rows[start:stop])
+        if isinstance(self.values, SparseRows):
+            return Examples(self.values, labels, torch.arange(len(self))[start:stop])
         # numpy's types do not say that a slice of a memory map is one.
         return Examples(cast("Tensor | np.memmap", self.values[start:stop]), labels)
 
@@ -81,7 +87,7 @@ class Examples:
     def __getstate__(self) -> dict[str, object]:
         """What another process is sent: of a memory map its place, not its content."""
         state = dict(vars(self))
-        return state | ({} if isinstance(self.values, Tensor) else {"values": Place.of(self.values)})
+        return state | ({"values": Place.of(self.values)} if isinstance(self.values, np.memmap) else {})
 
     def __setstate__(self, state: dict[str, object]) -> None:
         values = state["values"]

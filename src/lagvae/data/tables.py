@@ -113,7 +113,7 @@ def build_table(columns: Sequence[Column], *, where: str) -> tuple[Examples, str
     columns, labelled, notes = _sort_out(columns)
     labels: np.ndarray | None = None
     if labelled is not None:
-        labels, classes = _read_labels(labelled[1])
+        labels, classes = number_labels(labelled[1])
         notes.append(f"labels from '{labelled[0]}', {classes} of them")
     kept = [_read_numbers(name, cells, where) for name, cells in columns]
     if not kept:
@@ -132,8 +132,8 @@ def _sort_out(columns: Sequence[Column]) -> tuple[list[Column], Column | None, l
     return kept, labelled, notes
 
 
-def _read_labels(cells: Sequence[str] | np.ndarray) -> tuple[np.ndarray, int]:
-    """Returns labels, and how many different ones there are."""
+def number_labels(cells: Sequence[str] | np.ndarray) -> tuple[np.ndarray, int]:
+    """Returns labels, and how many different ones there are: whole numbers ≥ 0 as they are, words numbered in order."""
     texts = np.asarray([str(cell).strip() for cell in cells])
     if all(map(_is_number, texts)):
         numbers = texts.astype(np.float64)

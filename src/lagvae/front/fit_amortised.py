@@ -65,9 +65,9 @@ def fit_amortised(
         raise SettingError(expected("one device for an amortised front", got=settings.execution.devices, fix=fix))
     session = _build_session(opened, front, settings, model, optimizer)
     log = RunLog(folder, measured_shape=session.measured_shape)
+    problem = session.lagrangian.problem
+    config = describe_front(problem, opened, settings, model=model, optimizer=optimizer, front=asdict(front))
     if folder is not None:
-        problem = session.lagrangian.problem
-        config = describe_front(problem, opened, settings, model=model, optimizer=optimizer, front=asdict(front))
         if resume:
             folder.check_continues(config)
             log.resume(session)
@@ -77,6 +77,7 @@ def fit_amortised(
             folder.create(config)
             (folder.path / FILE).unlink(missing_ok=True)
             log.save(session, 0.0, log.unlogged)
+    log.track(settings.output.track, config)
     announce(opened, session.device, session.dtype, show=progress)
     keep_freed_memory()
     status, message = train(session, log, settings, progress=progress)
@@ -99,6 +100,7 @@ def fit_amortised(
         made.surface = surface_of(made.points, session.family)
     if made.folder is not None and status is not Status.STOPPED:
         made.write()
+    log.finish({"status": str(made.status), "message": made.message, "step": made.steps})
     return made
 
 

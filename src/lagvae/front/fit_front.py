@@ -23,6 +23,7 @@ from lagvae.settings import FrontSettings, Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.files import read_json
 from lagvae.storage.folder import RunFolder, claim_folder, held, settings_of
+from lagvae.tracking.trackers import require_trackers
 from lagvae.training.build import settle_likelihood
 
 METHODS = ("amortised", "dedicated", "path")
@@ -100,7 +101,7 @@ def fit_front(
         ProblemError: A text is no problem, there are none for ``dedicated``, or some for ``amortised``.
         DataError: The data are missing, damaged or outside what the likelihood scores.
         ShapeError: The networks do not fit the data, or have nothing to modulate.
-        SettingError: A setting is unknown or out of range.
+        SettingError: A setting is unknown or out of range, or a tracker's package is missing.
         CheckpointError: ``out`` holds something else, cannot be written, or another process is writing there.
     """
     if method not in METHODS:
@@ -115,6 +116,7 @@ def fit_front(
     if (method == "amortised") == bool(asked):
         wanted, got = ("no problem for an amortised front", str(asked[0])) if asked else ("problems", "none")
         raise SettingError(expected(wanted, got=got, fix="method='dedicated', or front.solve(problem) afterwards"))
+    require_trackers(settings.output.track)
     folder = claim_folder(out, resume=resume, overwrite=overwrite, what="front")
     opened = open_data(data, folder=data_folder, progress=progress)
     make_optimizer = optimizer if callable(optimizer) else None

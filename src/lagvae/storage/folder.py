@@ -6,6 +6,7 @@
     tensorboard/     the same metrics for TensorBoard
     evaluation.json  what came out
     estimates.json   all that was measured of it later, where someone asked
+    trackers/        what MLflow and W&B call the run, where they track it; W&B's own files in wandb/
 
 A run that was killed goes on from the newest checkpoint that is whole. While it runs, ``.lock`` says so.
 """
@@ -54,6 +55,7 @@ class RunFolder:
         self.estimates_file = self.path / "estimates.json"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
+        self.trackers = self.path / "trackers"
         self.metrics = MetricsLog(self.metrics_file)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
@@ -86,7 +88,7 @@ class RunFolder:
         try:
             for stale in (self.metrics_file, self.evaluation_file, self.estimates_file, self.path / "report.png"):
                 stale.unlink(missing_ok=True)
-            for old in (self.checkpoints, self.tensorboard):
+            for old in (self.checkpoints, self.tensorboard, self.trackers, self.path / "wandb"):
                 _remove(old)
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -184,6 +186,19 @@ class RunFolder:
         if not self.evaluation_file.exists():
             return None
         return read_json(self.evaluation_file, fix=f"lagvae train --resume {self.path}, which evaluates it again")
+
+    def write_tracked(self, tracker: str, content: dict[str, str]) -> None:
+        """Writes what a tracker calls the run, and where people find it there: ``id`` and ``where``."""
+        self.trackers.mkdir(exist_ok=True)
+        write_json(self.trackers / f"{tracker}.json", content)
+
+    def read_tracked(self) -> dict[str, dict[str, str]]:
+        """Returns tracker → ``id`` and ``where``, of every tracker that was given the run."""
+        return {path.stem: read_json(path) for path in sorted(self.trackers.glob("*.json"))}
+
+    def plain_files(self) -> list[Path]:
+        """Returns the run's files themselves: what it was, what was logged, what came out."""
+        return sorted(path for path in self.path.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def held(folder: RunFolder | None) -> contextlib.AbstractContextManager[None]:
@@ -285,7 +300,7 @@ def _config_text(config: Config) -> str:
 def _comparable(config: Config) -> dict[str, Any]:
     """Returns what makes a run the same run: everything but where it is computed and how often it reports."""
     settings = settings_of(config).flat()
-    for free in ("device", "devices", "log_every", "checkpoint_seconds"):
+    for free in ("device", "devices", "log_every", "checkpoint_seconds", "track"):
         del settings[free]
     names = ("problem", "data", "event_shape", "custom", "front", "data_fingerprint")
     described = {name: config.get(name) for name in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lagvae.data.dataset import Data
 from lagvae.duality.residuals import kkt_residuals
@@ -17,6 +17,9 @@ from lagvae.training.run_log import RunLog
 from lagvae.training.session import Session
 from lagvae.training.solution import Solution, Status
 
+Draw = Callable[[Solution], None]
+"""Makes pictures of a run that reached its end."""
+
 
 def conclude(
     session: Session,
@@ -27,9 +30,10 @@ def conclude(
     message: str,
     *,
     config: Config | None = None,
+    draw: Draw | None = None,
     progress: bool,
 ) -> Solution:
-    """Evaluates a finished run, writes what came out, and returns it."""
+    """Evaluates a finished run, writes what came out, tells the trackers, and returns it."""
     problem, names = session.lagrangian.problem, session.lagrangian.names
     if status is Status.DIVERGED:
         log.restore_weights(session)
@@ -83,6 +87,9 @@ def conclude(
     )
     if log.folder is not None and status is not Status.STOPPED:
         log.folder.write_evaluation(solution.as_dict())
+    if draw is not None and evaluation is not None:
+        draw(solution)
+    log.finish(solution.as_dict())
     return solution
 
 

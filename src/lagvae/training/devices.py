@@ -107,8 +107,11 @@ def train_on_devices(session: Session, log: RunLog, plan: Blueprint, *, progress
         _write(Path(path) / START, session, log)
         folder = None if log.folder is None else log.folder.path
         device = session.device.type
+        known = len(log.history)
         run_team(_train_share, size, Path(path), plan, folder, device, progress)
-        return _read(Path(path) / END, session, log)
+        ended = _read(Path(path) / END, session, log)
+        log.catch_up(known)
+        return ended
 
 
 def check_sharing(session: Session, size: int) -> None:
@@ -138,8 +141,11 @@ def _train_share(team: Team, meeting: Path, plan: Blueprint, folder: Path | None
     _read(meeting / START, session, log)
     session = TeamSession.of(session, team)
     keep_freed_memory()
+    if is_first:
+        log.track((), {})  # TensorBoard as it goes; what settings name gets all of it in the end, from one process
     status, message = train(session, log, settings, progress=progress and is_first)
     if is_first:
+        log.finish({})
         _write(meeting / END, session, log, status, message)
 
 

@@ -16,8 +16,9 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.folder import claim_folder, held, make_config
+from lagvae.tracking.trackers import require_trackers
 from lagvae.training.build import settle_likelihood
-from lagvae.training.conclusion import conclude
+from lagvae.training.conclusion import Draw, conclude
 from lagvae.training.devices import Blueprint, train_on_devices
 from lagvae.training.hardware import keep_freed_memory
 from lagvae.training.probe import resolve_bounds
@@ -40,6 +41,7 @@ def fit(
     settings: Settings | None = None,
     preset: str = "default",
     data_folder: str | Path | None = None,
+    draw: Draw | None = None,
     progress: bool = True,
     **changes: Any,
 ) -> Solution:
@@ -65,6 +67,7 @@ def fit(
         settings: Every setting at once; a preset's if none are given.
         preset: ``default``, or ``zhao2018`` for the original's constants.
         data_folder: Where named data sets live; ``DATA_PREFIX`` or the user's cache if none is given.
+        draw: Called with the solution of a run that reached its end, before its files go to trackers.
         progress: Whether to show a live table (a line now and then where there is no terminal).
         **changes: Single settings by name: ``epochs=60``, ``latent_dim=10``, ``seed=1``, ...
 
@@ -79,7 +82,7 @@ def fit(
         ProblemError: The problem is not one, or its bounds relative to ``best`` turn out contradictory.
         DataError: The data are missing, damaged, too few to hold some out, or outside what the likelihood scores.
         ShapeError: The networks do not fit the data.
-        SettingError: A setting is unknown or out of range.
+        SettingError: A setting is unknown or out of range, or a tracker's package is missing.
         CheckpointError: ``out`` holds another run, cannot be written, or another process is writing there.
         SolveError: A probe that a bound relative to ``best`` needs diverged.
         KeyboardInterrupt: Such a probe was interrupted: there is no run yet to go on with.
@@ -90,6 +93,7 @@ def fit(
         raise ProblemError(expected("a Problem or its text", got=repr(problem), fix="'max mi s.t. neg_elbo <= 86'"))
     changes |= {k: v for k, v in {"optimizer": optimizer, "dual": dual}.items() if isinstance(v, str)}
     settings = (settings or read_preset(preset)).replace(**changes)
+    require_trackers(settings.output.track)
     folder = claim_folder(out, resume=resume, overwrite=overwrite, what="run")
 
     opened = open_data(data, folder=data_folder, progress=progress)
@@ -131,8 +135,9 @@ def fit(
                 folder.check_free(overwrite=overwrite)
                 folder.create(config)
                 log.save(session, 0.0, log.unlogged)
+        log.track(settings.output.track, config)
 
         announce(opened, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
         keep_freed_memory()
         status, message = train_on_devices(session, log, plan, progress=progress)
-        return conclude(session, log, opened, settings, status, message, config=config, progress=progress)
+        return conclude(session, log, opened, settings, status, message, config=config, draw=draw, progress=progress)

@@ -61,8 +61,9 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                     log.save(session, seconds, values[:filled])
                 if is_stopped and not is_last:
                     return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
-    finally:
-        log.close()
+    except BaseException:
+        log.finish({})
+        raise
     return None, ""
 
 

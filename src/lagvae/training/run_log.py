@@ -1,25 +1,29 @@
-"""Where a run's records and checkpoints go: its folder, if it has one, and nowhere else."""
+"""Where a run's records and checkpoints go: its folder, if it has one, and the trackers that were asked for."""
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from lagvae.errors import DamageWarning
+from lagvae.settings import TrackerName
 from lagvae.storage.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from lagvae.storage.folder import RunFolder
+from lagvae.storage.folder import Config, RunFolder
+from lagvae.tracking.courier import Courier
+from lagvae.tracking.tracker import Outcome, TrackedRun
+from lagvae.tracking.trackers import start_trackers
 from lagvae.training.record import Record
 from lagvae.training.session import Session
 
 
 class RunLog:
-    """The history of a run, in memory and in its folder.
+    """The history of a run, in memory, in its folder and with its trackers.
 
     Args:
         folder: Where to write; None keeps the history in memory only.
@@ -36,7 +40,7 @@ class RunLog:
         self.history: list[Record] = []
         self.seconds = 0.0
         self.unlogged: Float[Tensor, "steps parts terms"] = torch.empty(0, *measured_shape)
-        self._events: SummaryWriter | None = None
+        self._couriers: list[Courier] = []
         self._saved_at = time.monotonic()
 
     def resume(self, session: Session) -> None:
@@ -65,16 +69,23 @@ class RunLog:
         if session.step < session.total_steps:
             folder.evaluation_file.unlink(missing_ok=True)
 
+    def track(self, names: Sequence[TrackerName], config: Config) -> None:
+        """Gives what is logged from here on to trackers as well: those named, and TensorBoard into the folder."""
+        self._couriers = start_trackers(names, TrackedRun(config, self.folder, tuple(self.history)))
+
     def add(self, record: Record) -> None:
-        """Keeps a record, and writes it to ``metrics.jsonl`` and TensorBoard."""
+        """Keeps a record, writes it to ``metrics.jsonl``, and hands it to the trackers."""
         self.history.append(record)
-        if self.folder is None:
-            return
-        self.folder.append_metrics(record)
-        if self._events is None:
-            self._events = SummaryWriter(str(self.folder.tensorboard), purge_step=record["step"])
-        for name, value in _scalars(record).items():
-            self._events.add_scalar(name, value, record["step"])
+        if self.folder is not None:
+            self.folder.append_metrics(record)
+        for courier in self._couriers:
+            courier.log(record)
+
+    def catch_up(self, known: int) -> None:
+        """Hands the trackers what another process logged after ``known`` records; TensorBoard has it from there."""
+        for courier in self._couriers:
+            for record in self.history[known:] if courier.name != "tensorboard" else ():
+                courier.log(record)
 
     def save(self, session: Session, seconds: float, unlogged: Float[Tensor, "steps parts terms"]) -> None:
         """Writes a checkpoint, with what was measured since the last record."""
@@ -95,19 +106,8 @@ class RunLog:
         if self.folder is not None:
             session.load_state(*load_checkpoint(self.folder.checkpoints))
 
-    def close(self) -> None:
-        """Flushes what is buffered."""
-        if self._events is not None:
-            self._events.close()
-
-
-def _scalars(record: Record) -> dict[str, Any]:
-    scalars = {f"terms/{name}": value for name, value in record["terms"].items()}
-    scalars |= {f"held_out/{name}": value for name, value in record.get("held_out", {}).items()}
-    for name, constraint in record["constraints"].items():
-        scalars[f"violation/{name}"] = constraint["violation"]
-        scalars[f"multiplier/{name}"] = constraint["multiplier"]
-        scalars[f"price/{name}"] = constraint["price"]
-    scalars |= {name: record[name] for name in ("beta", "gamma") if record[name] is not None}
-    scalars |= {f"weight/{name}": value for name, value in record["weights"].items()}
-    return {**scalars, "learning_rate": record["learning_rate"], "steps_per_second": record["steps_per_second"]}
+    def finish(self, content: dict[str, Any]) -> None:
+        """Tells the trackers how the run ended: what ``evaluation.json`` holds, or nothing where it was broken off."""
+        files = [] if self.folder is None else self.folder.plain_files()
+        while self._couriers:
+            self._couriers.pop().finish(Outcome(content, files))

@@ -1,0 +1,143 @@
+"""The Lagrangian for a training loop of somebody else's: a draw in, a loss out, and multipliers that move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lagvae.duality.lagrangian import Lagrangian
+from lagvae.duality.rule import DualRule
+from lagvae.duality.rules import DualRuleFactory, build_rule
+from lagvae.errors import ProblemError, expected
+from lagvae.model.draw import Draw
+from lagvae.problem.problem import Problem
+from lagvae.settings import DualSettings
+
+
+class LagrangianLoss(nn.Module):
+    """L(θ, λ) of a batch as a module: its state is the multipliers', so that any checkpoint of its owner holds them.
+
+        loss = LagrangianLoss("max mi s.t. neg_elbo <= 86")
+        loss(model.draw(x, streams)).backward(); optimizer.step()
+        loss.ascend(progress=step / steps)
+
+    Batches whose gradients are added up before a step are one to the multipliers as well; and where processes train
+    one model together (``torch.distributed``), they ascend by the mean over all of them, alike.
+
+    Args:
+        problem: A problem or its text, every bound a number.
+        dual: A rule's name, or a function of the problem that returns one.
+        balance: Whether the loss is divided by the sum of its weights: multipliers do not act as learning rates then.
+
+    Attributes:
+        problem: What is solved.
+        steps: How often the multipliers moved.
+
+    Raises:
+        ProblemError: The text is no problem, or a bound is relative to ``best``.
+        SettingError: There is no such rule.
+    """
+
+    def __init__(
+        self, problem: Problem | str, *, dual: str | DualRuleFactory = "forecast", balance: bool = True
+    ) -> None:
+        super().__init__()
+        self.problem = Problem.parse(problem) if isinstance(problem, str) else problem
+        self.balance = balance
+        self.steps = 0
+        self._lagrangian = Lagrangian(self.problem)
+        self._rule = dual(self.problem) if callable(dual) else build_rule(self.problem, DualSettings(dual=dual))
+        self._device = torch.device("cpu")
+        self._values = torch.zeros(len(self._lagrangian.terms))
+        self._seen: list[Float[Tensor, " constraints"]] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The constraints' names, in order."""
+        return self.problem.names
+
+    @property
+    def rule(self) -> DualRule:
+        """What moves the multipliers."""
+        return self._rule
+
+    @property
+    def multipliers(self) -> dict[str, float]:
+        """Constraint's name → λ."""
+        return dict(zip(self.names, self._rule.multipliers[0].tolist(), strict=True))
+
+    def forward(self, draw: Draw) -> Float[Tensor, ""]:
+        """Returns the Lagrangian's weighted terms on a draw; remembers its violations until the next :meth:`ascend`.
+
+        In eval mode nothing is remembered.
+        """
+        self._move(draw.z.device)
+        with torch.autocast(draw.z.device.type, enabled=False):  # networks may be in half precision; sums are not
+            values = self._lagrangian.measure(draw)
+            violations = self._lagrangian.violations(values.detach())
+            weights = self._lagrangian.weights(self._rule.primal_multipliers(violations[None]))[0]
+            loss = values @ weights
+            if self.balance:
+                units = torch.tensor([term.unit for term in self._lagrangian.terms], device=self._device)
+                loss = loss / (weights.abs() @ units).clamp_min(1e-12)
+        self._values = values.detach()
+        if self.training:
+            self._seen.append(violations)
+        return loss
+
+    @torch.no_grad()
+    def ascend(self, *, progress: float) -> None:
+        """Moves the multipliers by what was seen since the last time; nothing seen, nothing moved.
+
+        Args:
+            progress: Share of the run that is done, in (0, 1], larger than the last time.
+        """
+        if not self._seen:
+            return
+        violations = torch.stack(self._seen).mean(0)
+        self._seen.clear()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(violations)
+            violations = violations / torch.distributed.get_world_size()
+        self._rule.update(violations[None], progress=progress)
+        self.steps += 1
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Returns the last draw's terms and violations, and the multipliers and weights, by names with a slash."""
+        lagrangian, multipliers = self._lagrangian, self._rule.multipliers[0]
+        violations, weights = lagrangian.violations(self._values), lagrangian.weights(multipliers[None])[0]
+        terms = [str(term) for term in lagrangian.terms]
+        found = {f"terms/{name}": value for name, value in zip(terms, self._values, strict=True)}
+        found["terms/neg_elbo"] = self._values[0] + self._values[1]
+        found |= {f"violation/{name}": value for name, value in zip(self.names, violations, strict=True)}
+        found |= {f"multiplier/{name}": value for name, value in zip(self.names, multipliers, strict=True)}
+        found |= {f"weight/{name}": value for name, value in zip(terms, weights, strict=True)}
+        # Clones: a rule moves its multipliers in place, and a logger may look later.
+        return {name: value.clone() for name, value in found.items()}
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Returns what :meth:`ascend` changes, for ``state_dict``."""
+        return {"problem": str(self.problem), "steps": self.steps, "rule": self._rule.state_dict()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Puts the multipliers back.
+
+        Raises:
+            ProblemError: They are of another problem.
+        """
+        if state["problem"] != str(self.problem):
+            raise ProblemError(
+                expected(f"'{self.problem}'", got=f"the state of '{state['problem']}'", fix="that problem")
+            )
+        self.steps = state["steps"]
+        self._rule.load_state_dict(state["rule"])
+
+    def _move(self, device: torch.device) -> None:
+        if device != self._device:
+            self._device = device
+            self._rule.to(device)
+            self._lagrangian = Lagrangian(self.problem, device)

@@ -40,7 +40,7 @@ def test_the_originals_settings_value_by_value() -> None:
     flat = preset("zhao2018").flat()
     assert {name: flat[name] for name in ORIGINAL} == ORIGINAL
     untouched = {name for name in flat if name not in ORIGINAL}
-    elsewhere = {"channels", "noise_std", "probe_epochs", "held_out"}
+    elsewhere = {"channels", "noise_std", "probe_epochs", "held_out", "devices"}
     assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds", "track"} | elsewhere
     assert flat["epochs"] * (55_000 // flat["batch_size"]) == 1_100_000
 

@@ -140,7 +140,7 @@ def test_evaluate_answers_every_question_in_80_columns(
         assert line.count("±") == 2
     found = json.loads((run / "estimates.json").read_text())
     assert list(found) == [
-        "step", "seed", "data", "problem", "questions", "estimates", "violations", "feasible",
+        "step", "seed", "data", "problem", "questions", "estimates", "violations", "feasible", "checksum",
     ]  # fmt: skip
     assert (found["step"], found["seed"], found["data"]) == (600, 0, "digits")
     assert found["estimates"]["test"]["log_likelihood"]["samples"] == 30

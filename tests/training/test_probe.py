@@ -18,8 +18,8 @@ from lagvae.settings import PROBE_EPOCHS, Settings
 from lagvae.storage.files import to_plain
 from lagvae.terms.algebra import Constraint
 from lagvae.training import probe as probe_module
+from lagvae.training.devices import Blueprint
 from lagvae.training.probe import resolve_bounds
-from lagvae.training.session import Session
 from tiny_runs import TINY, assert_same_tensors, run, stopped_after
 
 # Enough steps for the ends of the range to be where they belong.
@@ -39,13 +39,13 @@ def found() -> lv.Probe:
 def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The problems that are trained without a folder's log of their own: those of probes."""
     problems: list[str] = []
-    build = probe_module.build_session
+    plan = probe_module.Blueprint
 
-    def watched(problem: lv.Problem, *rest: Any, **options: Any) -> Session:
+    def watched(problem: lv.Problem, *rest: Any, **options: Any) -> Blueprint:
         problems.append(str(problem))
-        return build(problem, *rest, **options)
+        return plan(problem, *rest, **options)
 
-    monkeypatch.setattr(probe_module, "build_session", watched)
+    monkeypatch.setattr(probe_module, "Blueprint", watched)
     return problems
 
 

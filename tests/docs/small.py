@@ -20,7 +20,7 @@ TRAIN, TEST = 300, 100
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
-    """Caps epochs, widths and temperatures wherever settings are made, and what is measured; all else is as it stands."""
+    """Caps epochs, widths and temperatures wherever settings are made, and what is measured; the rest stays."""
     check = Settings.__post_init__
 
     def capped(settings: Settings) -> None:

@@ -14,13 +14,41 @@ import lagvae
 from .blocks import ROOT
 
 
+def build(config: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Builds a site; not --quiet, under which mkdocs counts no warning, and --strict means nothing."""
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--config-file",
+        str(config),
+        "--site-dir",
+        str(folder),
+    ]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout) == (0, ""), ended.stdout + ended.stderr
+    ended = build(ROOT / "mkdocs.yml", folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("[here](nowhere.md)", "target is not found"), ("[here](#nowhere)", "no such anchor")]
+)
+def test_a_broken_link_fails(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Home\n\n{text}\n")
+    validation = "validation:" + (ROOT / "mkdocs.yml").read_text().partition("\nvalidation:")[2]
+    (tmp_path / "mkdocs.yml").write_text(f"site_name: broken\nplugins: []\n{validation}")
+    ended = build(tmp_path / "mkdocs.yml", tmp_path / "site")
+    assert ended.returncode == 1
+    assert said in ended.stderr
 
 
 def test_every_public_name_is_on_a_page(site: Path) -> None:

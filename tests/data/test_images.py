@@ -64,8 +64,9 @@ def test_every_suffix_is_read(suffix: str, tmp_path: Path) -> None:
 def test_class_folders_label_by_sorted_name(tmp_path: Path) -> None:
     for seed, name in enumerate(("dog/a", "cat/b", "dog/c", "ant/d")):
         _draw(tmp_path / f"{name}.png", seed=seed)
-    whole, test, _ = read_image_folder(tmp_path)
+    whole, test, note = read_image_folder(tmp_path)
     assert test is None
+    assert note == "labels from 3 folders"
     assert whole.labels is not None
     assert whole.labels.dtype == torch.int64
     assert whole.labels.tolist() == [0, 1, 2, 2]
@@ -153,6 +154,18 @@ def test_train_without_test_is_refused(tmp_path: Path) -> None:
     _draw(tmp_path / "train" / "a.png")
     with pytest.raises(DataError, match="got train/ alone; try opening that folder"):
         read_image_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["validation", "valid", "val"])
+def test_a_validation_part_is_not_left_out_silently(tmp_path: Path, name: str) -> None:
+    for part in ("train", "test", name):
+        _draw(tmp_path / part / "a.png")
+    with pytest.raises(
+        DataError, match=rf"expected train/ and test/ alone in .*, got {name}/ as well; .*--held-out 0\.1"
+    ):
+        read_image_folder(tmp_path)
+    (tmp_path / name).rename(tmp_path / "raw")
+    assert read_image_folder(tmp_path)[1] is not None
 
 
 def test_classes_in_one_part_only_are_refused(tmp_path: Path) -> None:

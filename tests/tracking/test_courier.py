@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lagvae as lv
 from lagvae.settings import Settings
@@ -205,6 +206,18 @@ def test_an_amortised_front_is_tracked_too(tmp_path: Path, tracked_by: Any) -> N
     assert notebook.steps == [3, 6]
     assert notebook.outcome is not None
     assert "front.json" in [path.name for path in notebook.outcome.files]
+
+
+def test_a_run_on_two_devices_is_tracked_whole(tmp_path: Path, tracked_by: Any) -> None:
+    notebook = Notebook()
+    tracked_by(notebook)
+    solution = run(tmp_path / "run", devices=2)
+    assert notebook.steps == [5, 10, 15, 18]
+    assert notebook.outcome is not None
+    assert notebook.outcome.status == str(solution.status)
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()  # one process wrote them, as it went
+    seen = EventAccumulator(str(events)).Reload().Scalars("terms/rate")
+    assert [event.step for event in seen] == [5, 10, 15, 18]
 
 
 def test_pictures_are_drawn_before_files_are_sent(tmp_path: Path, tracked_by: Any) -> None:

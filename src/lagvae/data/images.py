@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+_VALIDATION = frozenset({"validation", "valid", "val"})
 _LAYOUTS = "images, or one folder of images for each class, or both ways under train/ and test/"
 
 
@@ -45,7 +46,7 @@ class _Format:
 
 
 def read_image_folder(folder: Path) -> tuple[Examples, Examples | None, str]:
-    """Returns the train and test part of a folder of images, or all of it and None, and a note on their sizes.
+    """Returns the train and test part of a folder of images, or all of it and None, and a note on labels and sizes.
 
     The folder holds images, or one folder of images for each class (the labels count the sorted class names), or
     does so under train/ and test/. The files are taken in sorted order, as uint8 ``[N, C, H, W]``: one channel if
@@ -58,7 +59,11 @@ def read_image_folder(folder: Path) -> tuple[Examples, Examples | None, str]:
         DataError: if there are no images, one is damaged, or the layout is ambiguous.
     """
     try:
-        named = {path.name for path in folder.iterdir() if path.is_dir()} & {"train", "test"}
+        inside = {path.name for path in folder.iterdir() if path.is_dir()}
+        named = inside & {"train", "test"}
+        if named and (others := inside & _VALIDATION):
+            fix = "moving it away; --held-out 0.1 makes a validation part of the training images"
+            raise DataError(expected(f"train/ and test/ alone in {folder}", got=f"{min(others)}/ as well", fix=fix))
         if len(named) == 1:
             raise DataError(
                 expected(f"both train/ and test/ in {folder}", got=f"{min(named)}/ alone", fix="opening that folder")
@@ -80,10 +85,11 @@ def read_image_folder(folder: Path) -> tuple[Examples, Examples | None, str]:
             )
         )
     parts = [_decode(listing, common, classes) for listing in listings]
-    note = ""
+    notes = [f"labels from {len(classes)} folders"] if len(classes) > 1 else []
     if common.sizes > 1:
-        note = f"images of {common.sizes} sizes: scaled and cropped to {common.width}x{common.height}, the most common"
-    return parts[0], parts[1] if named else None, note
+        size = f"{common.width}x{common.height}"
+        notes.append(f"images of {common.sizes} sizes: scaled and cropped to {size}, the most common")
+    return parts[0], parts[1] if named else None, "; ".join(notes)
 
 
 def _list_images(folder: Path) -> _Listing:

@@ -194,11 +194,12 @@ class RunFolder:
 
     def read_tracked(self) -> dict[str, dict[str, str]]:
         """Returns tracker → ``id`` and ``where``, of every tracker that was given the run."""
-        return {path.stem: read_json(path) for path in sorted(self.trackers.glob("*.json"))}
+        found = {path.stem: read_json(path) for path in sorted(self.trackers.glob("*.json"))}
+        return {name: told for name, told in found.items() if isinstance(told, dict) and {"id", "where"} <= told.keys()}
 
     def plain_files(self) -> list[Path]:
         """Returns the run's files themselves: what it was, what was logged, what came out."""
-        return sorted(path for path in self.path.iterdir() if path.is_file() and not path.name.startswith("."))
+        return sorted(path for path in self.path.glob("[!.]*") if path.is_file())
 
 
 def held(folder: RunFolder | None) -> contextlib.AbstractContextManager[None]:

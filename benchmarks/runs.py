@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
+ORIGINAL: dict[str, Any] = {"activation": "softplus", "learning_rate": 1e-3}
+"""The original's activation, and the learning rate that these runs were begun with."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What is trained: everything that its results depend on.
@@ -28,8 +32,8 @@ class Run:
         dual: A dual rule by name; "warmup" for fixed weights that grow from 0 over the first third.
         data: A named data set, or what others are told apart by.
         seed: Of the run.
-        settings: Other settings than the defaults, sorted by name; and ``network="convolutional"``. The activation
-            is the original's softplus where none is named.
+        settings: Other settings than the defaults, sorted by name; and ``network="convolutional"``. Where none
+            are named and no preset is, ``ORIGINAL``.
     """
 
     problem: str
@@ -70,7 +74,8 @@ def train(run: Run, source: Any = None) -> Record:
     problem, dual = lv.Problem.parse(run.problem), run.dual
     data = run.data if source is None else source
     began = time.monotonic()
-    options: dict[str, Any] = {"activation": "softplus", **dict(run.settings), "seed": run.seed, "progress": False}
+    options: dict[str, Any] = dict(run.settings)
+    options = {**({} if "preset" in options else ORIGINAL), **options, "seed": run.seed, "progress": False}
     if options.pop("network", "mlp") == "convolutional":
         options["model"] = convolutional_vae(options.pop("latent_dim"), seed=run.seed)
     if dual == "warmup":

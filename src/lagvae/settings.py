@@ -69,7 +69,7 @@ class PrimalSettings:
     """Examples per step."""
     optimizer: str = "adam"
     """Any optimiser of torch.optim, by its name in lower case."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Highest learning rate."""
     beta1: float = 0.9
     """Adam's decay of the first moment."""

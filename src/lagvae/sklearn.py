@@ -81,7 +81,7 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         likelihood: str = "auto",
         epochs: int = 30,
         batch_size: int = 250,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         event_shape: Sequence[int] | None = None,
         settings: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,

@@ -27,7 +27,7 @@ from lagvae.training.solution import Solution, Status
 
 ROUNDING = 1e-5
 """How far beyond an end a weight may lie that was solved for at that end, in float32 logarithms."""
-POLISH_RATE = 0.3
+POLISH_RATE = 0.15
 """Learning rate of a polishing run, as a share of the front's."""
 
 

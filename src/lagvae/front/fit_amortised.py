@@ -44,9 +44,6 @@ BETAS, GAMMAS = 11, 4
 GROUPS_PER_BLOCK = 5
 """Groups with neighbouring β that share γ."""
 
-RATE = 2.0
-"""Highest learning rate, as a multiple of a run's own: ten examples a step are few for each member."""
-
 
 def fit_amortised(
     opened: Data,
@@ -177,12 +174,11 @@ def _build_session(
     trained = _unbiased(problem)
     base = build_session(trained, data, settings, model=model)
     network = Modulation(base.model, generator=base.batches.streams.initial_weights).to(base.device).train()
-    faster = dataclasses.replace(settings.primal, learning_rate=RATE * settings.primal.learning_rate)
     return FrontSession(
         model=network,
         lagrangian=base.lagrangian,
         rule=base.rule,
-        optimizer=build_optimizer(network.parameters(), faster, optimizer),
+        optimizer=build_optimizer(network.parameters(), settings.primal, optimizer),
         batches=base.batches,
         held_out=None,
         settings=settings.primal,

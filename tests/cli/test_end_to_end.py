@@ -41,6 +41,8 @@ def test_training_reaches_its_bounds_and_says_so(finished: Finished) -> None:
         "±",
         "run/report.png",
         "tensorboard --logdir run",
+        "lagvae evaluate run",
+        "lagvae encode run",
         "lagvae sample run",
     ):
         assert said in answer.out

@@ -53,7 +53,8 @@ def print_solution(solution: Solution) -> None:
     if solution.status is Status.STOPPED:
         console.print(f"next     lagvae train --resume {solution.folder}", markup=False, soft_wrap=True)
     elif solution.status is not Status.DIVERGED:
-        console.print(f"next     lagvae sample {solution.folder}", markup=False, soft_wrap=True)
+        for command in ("evaluate", "encode", "sample"):
+            console.print(f"next     lagvae {command} {solution.folder}", markup=False, soft_wrap=True)
 
 
 def print_probe(probe: Probe, *, data: str) -> None:

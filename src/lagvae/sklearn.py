@@ -70,6 +70,9 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
 
     A run that ends infeasible warns (``ConvergenceWarning``), with the bounds that were missed; one that diverges
     raises ``SolveError``. Pickles hold the library's own files: a configuration, safetensors, and the results.
+
+    There is no ``partial_fit``: the learning rate's schedule and the default dual rule go by the share of a run that is
+    done, and a Gaussian's scale by the whole table. ``lagvae.fit(start=solution_)`` goes on from a solution.
     """
 
     def __init__(

@@ -149,6 +149,23 @@ class FrontSettings:
         if self.group_size < 2:
             raise SettingError(expected("group_size ≥ 2", got=self.group_size, fix="10"))
 
+    @staticmethod
+    def of(fields: Mapping[str, Any]) -> FrontSettings:
+        """Reads the ``front`` of a ``config.yaml``.
+
+        Raises:
+            SettingError: A name is unknown or a value of another type or out of range.
+        """
+        kinds = get_type_hints(FrontSettings)
+        for name, value in fields.items():
+            if name not in kinds:
+                raise SettingError(expected("a setting of a front", got=f"'{name}'", fix=nearest(str(name), kinds)))
+            wanted = (int, float) if kinds[name] is float else kinds[name]
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                fix = f"a value such as {getattr(FrontSettings(), name)!r}"
+                raise SettingError(expected(f"{kinds[name].__name__} as {name}", got=repr(value), fix=fix))
+        return FrontSettings(**fields)
+
 
 GAMMA_LOW = 10.0
 """The lowest weight of a divergence: 0.01 nat of an MMD² of 1e-3."""

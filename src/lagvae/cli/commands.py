@@ -51,6 +51,8 @@ class Train:
         described = self._described()
         problem, data = self.problem or described.get("problem"), self.data or described.get("data")
         out = self.resume or self.out or described.get("out") or "runs/latest"
+        if not isinstance(out, str):
+            raise SettingError(expected("the path of a folder as out", got=repr(out), fix="runs/first"))
         if not problem:
             example = '"max mi s.t. neg_elbo <= 105, mmd <= 5e-4"'
             raise SettingError(expected("a problem", got="none", fix=f"lagvae train {example} --data mnist"))
@@ -82,7 +84,8 @@ class Train:
             return RunFolder(self.resume).read_config()
         described = read_config_file(Path(self.config)) if self.config else {}
         if described.get("custom"):
-            own = ", ".join(map(str, described["custom"]))
+            own = described["custom"]
+            own = ", ".join(map(str, own)) if isinstance(own, list) else own
             raise SettingError(expected("a run of named parts only", got=f"its own {own}", fix="lv.fit with the same"))
         return described
 

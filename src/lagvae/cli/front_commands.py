@@ -51,10 +51,12 @@ class Front:
         problems, method, data, front = self.problems, self.method, self.data, self.front
         if self.resume:
             config = RunFolder(self.resume).read_config()
-            described = dict(config.get("front") or {})
+            if "front" not in config:
+                raise SettingError(expected("a front", got="a run", fix=f"lagvae train --resume {self.resume}"))
+            described = dict(config["front"])
             data = data or config["data"]
-            problems, method = tuple(described.pop("problems", ())), described.pop("method", None)
-            front = FrontSettings(**described) if method is None else front
+            problems, method = tuple(map(str, described.pop("problems", ()))), described.pop("method", None)
+            front = FrontSettings.of(described) if method is None else front
         if not data:
             raise SettingError(expected("data", got="none", fix="--data mnist, --data digits, or --data FILE.npy"))
         made = fit_front(

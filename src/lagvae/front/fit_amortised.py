@@ -126,7 +126,7 @@ def read_amortised(
     network.load_state_dict(weights)
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
     if made.points:
-        made.surface = surface_of(made.points, family_of(FrontSettings(**config["front"])))
+        made.surface = surface_of(made.points, family_of(FrontSettings.of(config["front"])))
     return made
 
 

@@ -173,9 +173,13 @@ def load_front(
         opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
         if data is None:
             opened.check_fingerprint(config.get("data_fingerprint"))
-    if content["method"] == "amortised":
-        return read_amortised(run, content, model=model, data=opened)
-    return read_dedicated(run, content, data=opened)
+    try:
+        if content["method"] == "amortised":
+            return read_amortised(run, content, model=model, data=opened)
+        return read_dedicated(run, content, data=opened)
+    except (KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise CheckpointError(expected(f"all of a front in {run.path / FILE}", got=reason, fix=again)) from error
 
 
 def _settings(

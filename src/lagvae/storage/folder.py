@@ -112,7 +112,10 @@ class RunFolder:
         if not self.config_file.exists():
             raise CheckpointError(expected(f"a run at {self.path}", got="no config.yaml there", fix="another folder"))
         config = read_config_file(self.config_file)
-        for name, kind in {"problem": str, "data": str, "event_shape": list, "custom": list}.items():
+        kinds = {"problem": str, "data": str, "event_shape": list, "custom": list}
+        if "front" in config:
+            kinds["front"] = dict
+        for name, kind in kinds.items():
             if not isinstance(config.get(name), kind):
                 got = _short(config.get(name, "none"))
                 raise CheckpointError(expected(f"{name} in {self.config_file}", got=got, fix="putting it back"))

@@ -119,7 +119,8 @@ def _take(path: Path) -> int:
         text = f"{path.parent} was locked by {stale}, which has ended without a word: going on in its place"
         warnings.warn(text, DamageWarning, stacklevel=4)
     os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(asdict(Holder.here())).encode(), 0)
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.write(handle, json.dumps(asdict(Holder.here())).encode())
     return handle
 
 
@@ -168,6 +169,7 @@ def _flock(handle: int) -> bool | None:
 def _read(handle: int) -> Holder | None:
     """Returns who is written down; None where nobody is, as right after a lock was made."""
     try:
-        return Holder(**json.loads(os.pread(handle, 4096, 0)))
+        os.lseek(handle, 0, os.SEEK_SET)
+        return Holder(**json.loads(os.read(handle, 4096)))
     except (ValueError, TypeError, RecursionError):
         return None

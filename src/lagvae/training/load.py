@@ -52,7 +52,12 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
     content |= {"step": step, "seconds": float(state["seconds"])}
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     multipliers = tensors["dual/multipliers"][0].tolist()
-    solution = build_solution(config, weights, multipliers, content, model=model, history=history, where=str(run))
+    try:
+        solution = build_solution(config, weights, multipliers, content, model=model, history=history, where=str(run))
+    except (KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        fix = f"lagvae train --resume {run}, which evaluates it again"
+        raise CheckpointError(expected(f"all of an evaluation in {folder.path}", got=reason, fix=fix)) from error
     solution.folder = folder.path
     return solution
 

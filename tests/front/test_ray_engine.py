@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lagvae as lv
+from lagvae.front.dedicated import DedicatedFront
 from lagvae.front.engine import Task
 from lagvae.front.ray_engine import RayEngine, share_done
 from lagvae.settings import Settings
 from small_fronts import SMALL
 from tiny_runs import assert_same_run
 
-OPTIONS: dict[str, Any] = {**SMALL, "batch_size": 500, "epochs": 150, "checkpoint_seconds": 0.0}
+OPTIONS: dict[str, Any] = {**SMALL, "batch_size": 500, "epochs": 90, "checkpoint_seconds": 0.0}
 PROBLEMS = ["max mi s.t. neg_elbo <= 40:60:20"]
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds a cluster's processes in /proc")
@@ -50,45 +54,66 @@ def descendants() -> dict[int, str]:
     return found
 
 
+@contextlib.contextmanager
+def once_at_share(out: Path, share: float, act: Callable[[], object]) -> Iterator[list[object]]:
+    """While entered, does something when the second point has taken such a share of its steps; yields what it did."""
+    task, done, is_over = Task(1, "", Settings().replace(epochs=OPTIONS["epochs"])), [], threading.Event()
+
+    def watch() -> None:
+        while not done and not is_over.wait(0.02):
+            for folder in (out / "points").glob("02-*"):
+                if (share_done(dataclasses.replace(task, out=folder)) or 0.0) >= share:
+                    done.append(act())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield done
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+def kill_a_worker() -> int:
+    at_work = [pid for pid, title in descendants().items() if title.startswith("ray::train_points")]
+    os.kill(max(at_work), signal.SIGKILL)
+    return max(at_work)
+
+
 @needs_proc
-def test_a_front_on_two_workers_of_which_one_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_front_on_two_workers_is_stopped_goes_on_and_loses_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C, then --resume, then SIGKILL to one of two workers: the runs are those of one process left in peace."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("lagvae.front.fit_front.RayEngine", lambda: RayEngine(cores=2))
-    before = set(descendants())
-    killed: list[int] = []
-    is_over = threading.Event()
+    before, out = set(descendants()), tmp_path / "ray"
 
-    def kill_one() -> None:
-        """Kills the process of the second point, once that has some checkpoints behind it and most before it."""
-        settings = Settings().replace(**{k: v for k, v in OPTIONS.items() if k not in ("progress", "front")})
-        while not killed and not is_over.wait(0.02):
-            for out in (tmp_path / "ray" / "points").glob("02-*"):
-                if 0 < (share_done(Task(1, "", settings, out=out)) or 0.0) < 0.6:
-                    at_work = [pid for pid, title in descendants().items() if title.startswith("ray::train_points")]
-                    os.kill(max(at_work), signal.SIGKILL)
-                    killed.append(max(at_work))
+    def fit(out: Path, **options: Any) -> DedicatedFront:
+        front = lv.fit_front("digits", PROBLEMS, method="dedicated", out=out, **OPTIONS, **options)
+        assert isinstance(front, DedicatedFront)
+        return front
 
-    watcher = threading.Thread(target=kill_one)
-    watcher.start()
-    try:
-        front = lv.fit_front("digits", PROBLEMS, method="dedicated", engine="ray", out=tmp_path / "ray", **OPTIONS)
-    finally:
-        is_over.set()
-        watcher.join()
+    with once_at_share(out, 0.1, lambda: os.kill(os.getpid(), signal.SIGINT)):
+        stopped = fit(out, engine="ray")
+    assert stopped.status is lv.Status.STOPPED
+    assert "stopped" in [point.status for point in stopped.points]
+    assert not list(out.glob("points/*/.lock"))
+    with once_at_share(out, 0.4, kill_a_worker) as killed:
+        front = fit(out, engine="ray", resume=True)
     assert len(killed) == 1
     assert not set(descendants()) - before  # nobody is left
-    here = lv.fit_front("digits", PROBLEMS, method="dedicated", out=tmp_path / "here", **OPTIONS)
+
+    here = fit(tmp_path / "here")
     assert [point.status for point in front.points] == [point.status for point in here.points]
     for ours, theirs in zip(front.points, here.points, strict=True):
         assert (ours.problem, ours.multipliers, ours.folder) == (theirs.problem, theirs.multipliers, theirs.folder)
-        assert_same_run(tmp_path / "ray" / str(ours.folder), tmp_path / "here" / str(theirs.folder))
+        assert_same_run(out / str(ours.folder), tmp_path / "here" / str(theirs.folder))
     assert (front.status, front.message, front.steps) == (here.status, here.message, here.steps)
-    again = lv.fit_front(
-        "digits", PROBLEMS, method="dedicated", engine="ray", out=tmp_path / "ray", resume=True, **OPTIONS
-    )
-    assert again.values() == pytest.approx(front.values())  # nothing was left to do, and no cluster was started
+    monkeypatch.setitem(sys.modules, "ray", None)  # nothing is left to do, and nothing is asked for
+    assert fit(out, engine="ray", resume=True).values() == pytest.approx(front.values())
 
 
 def test_how_far_a_point_is_stands_in_its_log(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import lagvae as lv
 from lagvae.cli.main import main
 from lagvae.errors import DamageWarning
 from lagvae.storage import lock as lock_module
-from lagvae.storage.lock import LOCK, Holder, check_unlocked, locked
+from lagvae.storage.lock import LOCK, Holder, check_unlocked, discard_elsewhere, locked
 from lagvae.training.session import Session
 from small_fronts import SMALL
 from tiny_runs import PROBLEM, assert_same_run, content, run, stopped_after
@@ -219,3 +219,11 @@ def forget_flock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module.fcntl, "flock", refuse)
     with pytest.raises(OSError, match="No locks"):
         fcntl.flock(0, 0)
+
+
+def test_only_another_machines_lock_is_discarded(tmp_path: Path) -> None:
+    discard_elsewhere(tmp_path)
+    for holder, is_left in ((Holder(1, "elsewhere", "another start", "then"), False), (HERE, True)):
+        write_lock(tmp_path, holder)
+        discard_elsewhere(tmp_path)
+        assert (tmp_path / LOCK).exists() == is_left

@@ -51,21 +51,26 @@ def run_team(member: Member, size: int, folder: Path, *arguments: Any) -> None:
     processes = [context.Process(target=_enter, args=(rank, *common), daemon=True) for rank in range(size)]
     is_main = threading.current_thread() is threading.main_thread()
     # Processes start with Ctrl-C ignored, as they inherit it: it is passed on to those that are ready for it.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    previous = (signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None) or signal.SIG_DFL
     try:
-        for process in processes:
-            process.start()
+        _start(processes)
         if is_main:
             signal.signal(signal.SIGINT, _pass_on(processes, previous))
         _wait(processes, folder)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        fix = "functions and classes of a module, e.g. functools.partial(torch.optim.AdamW, lr=1e-3)"
-        raise SettingError(expected("what another process can be sent", got=str(error), fix=fix)) from error
     finally:
         if is_main:
             signal.signal(signal.SIGINT, previous)
         for process in processes:
             _end(process)
+
+
+def _start(processes: Sequence[BaseProcess]) -> None:
+    try:
+        for process in processes:
+            process.start()
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        fix = "functions and classes of a module, e.g. functools.partial(torch.optim.AdamW, lr=1e-3)"
+        raise SettingError(expected("what another process can be sent", got=str(error), fix=fix)) from error
 
 
 def _pass_on(processes: Sequence[BaseProcess], previous: Any) -> Callable[..., None]:
@@ -101,8 +106,9 @@ def _error(processes: Sequence[BaseProcess], folder: Path) -> LagvaeError:
             return _ended(len(processes), f"process {rank} ended by {name}")
     written = sorted(folder.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns)
     found = sorted((json.loads(path.read_text()) for path in written), key=lambda error: error["is_of_team"])
-    if not found:
-        return _ended(len(processes), "one that ended without a word")
+    if not found:  # it has said on stderr why
+        fix = 'to call from under if __name__ == "__main__": in a script'
+        return _ended(len(processes), "one that did not get as far", fix=fix)
     kind = getattr(errors, found[0]["kind"], None)
     if isinstance(kind, type) and issubclass(kind, LagvaeError):
         return kind(found[0]["message"])
@@ -111,8 +117,8 @@ def _error(processes: Sequence[BaseProcess], folder: Path) -> LagvaeError:
     return error
 
 
-def _ended(size: int, got: str) -> SolveError:
-    return SolveError(expected(f"{size} processes that train to the end", got=got, fix="to resume the run"))
+def _ended(size: int, got: str, *, fix: str = "to resume the run") -> SolveError:
+    return SolveError(expected(f"{size} processes that train to the end", got=got, fix=fix))
 
 
 def _end(process: BaseProcess) -> None:

@@ -88,7 +88,7 @@ def fit_dedicated(
         for outcome in outcomes:
             _record(made, outcome.task.index, _point_of(made, outcome), outcome.solution)
             monitor.end(outcome.task.index)
-    stopped = [index for index, point in enumerate(made.points) if point.status == Status.STOPPED]
+    stopped = [index for index, point in enumerate(made.points) if point.status in (Status.STOPPED, "waiting")]
     if stopped:
         made.message = f"stopped at point {stopped[0] + 1} of {len(problems)}"
     else:

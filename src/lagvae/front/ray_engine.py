@@ -19,6 +19,7 @@ from torch import Tensor
 from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.front.engine import Observer, Outcome, Shared, Task, train_together
+from lagvae.storage.lock import discard_elsewhere
 from lagvae.training.interrupt import Interrupt
 from lagvae.training.load import load
 from lagvae.training.solution import Solution
@@ -56,6 +57,8 @@ class RayEngine:
         Raises:
             SettingError: Ray is not installed, or there is no folder for the points.
         """
+        if not tasks:
+            return
         if any(task.out is None for task in tasks):
             raise SettingError(expected("a folder for points on a cluster", got="none", fix="out='fronts/mine'"))
         ray = _import_ray()
@@ -71,9 +74,9 @@ class RayEngine:
     def _train(self, ray: Any, tasks: Sequence[Task], shared: Shared, observe: Observer) -> Iterator[Outcome]:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         train = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TRIES)(train_points)
-        sent, threads = ray.put(shared), torch.get_num_threads() if is_local() else 1
+        sent = ray.put(shared)
         groups = [tasks[first : first + self.stack] for first in range(0, len(tasks), self.stack)]
-        running = {train.remote(list(group), sent, threads): group for group in groups}
+        running = {train.remote(list(group), sent): group for group in groups}
         is_asked = False
         with Interrupt() as interrupt:
             while running:
@@ -89,9 +92,11 @@ class RayEngine:
                         observe(task.index, share)
 
 
-def train_points(tasks: Sequence[Task], shared: Shared, threads: int) -> dict[int, str]:
+def train_points(tasks: Sequence[Task], shared: Shared) -> dict[int, str]:
     """What a worker does: trains points into their folders; returns place → error of those that failed."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # a point has one core
+    for task in tasks:
+        discard_elsewhere(_folder(task))  # a point is given to one process at a time: whose lock it was is gone
     outcomes = train_together(tasks, shared, observe=lambda index, share: None)
     return {outcome.task.index: outcome.error for outcome in outcomes if outcome.solution is None}
 

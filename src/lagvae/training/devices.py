@@ -103,6 +103,8 @@ def train_on_devices(session: Session, log: RunLog, plan: Blueprint, *, progress
     if size == 1:
         return train(session, log, plan.settings, progress=progress)
     check_sharing(session, size)
+    if plan.model is not None:  # graphics memory is not sent
+        plan = dataclasses.replace(plan, model=copy.deepcopy(plan.model).cpu())
     with meeting_folder() as path:
         _write(Path(path) / START, session, log)
         folder = None if log.folder is None else log.folder.path
@@ -134,7 +136,7 @@ def _train_share(team: Team, meeting: Path, plan: Blueprint, folder: Path | None
     is_first = team.rank == 0
     place = f"cuda:{team.rank}" if device == "cuda" else device
     settings = plan.settings.replace(device=place)
-    # The model's memory is shared with the process that started this one: it is not ours to move.
+    # A model that was sent shares its memory with all processes: it is not ours to move.
     session = dataclasses.replace(plan, settings=settings, model=copy.deepcopy(plan.model)).build()
     shape = session.measured_shape
     log = RunLog(RunFolder(folder) if folder is not None and is_first else None, measured_shape=shape)

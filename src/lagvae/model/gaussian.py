@@ -35,7 +35,8 @@ class DiagonalGaussian:
 
     def kl_to_standard_normal(self) -> Float[Tensor, "*stack batch"]:
         """Returns KL(q ‖ N(0, I)) = ½ Σ (mean² + std² - 1 - 2 log_std), in nats."""
-        return 0.5 * (self.mean.square() + torch.expm1(2 * self.log_std) - 2 * self.log_std).sum(-1)
+        log_variance = 2 * self.log_std
+        return 0.5 * (self.mean.square() + torch.expm1(log_variance) - log_variance).sum(-1)
 
 
 def standard_normal_log_prob(z: Float[Tensor, "*stack batch latent"]) -> Float[Tensor, "*stack batch"]:

@@ -146,9 +146,10 @@ Kernel = GaussianKernel | InverseMultiquadricKernel
 
 def squared_distances(a: Float[Tensor, "*stack n d"], b: Float[Tensor, "*stack m d"]) -> Float[Tensor, "*stack n m"]:
     """Returns ‖a_i - b_j‖² by ‖a‖² + ‖b‖² - 2 a·b: never an [n, m, d] tensor."""
-    products = a @ b.transpose(-2, -1)
-    norms = a.square().sum(-1).unsqueeze(-1) + b.square().sum(-1).unsqueeze(-2)
-    return norms.sub_(products, alpha=2).clamp_min_(0)
+    norms_of_a = a.square().sum(-1)
+    norms_of_b = norms_of_a if b is a else b.square().sum(-1)
+    norms = norms_of_a.unsqueeze(-1) + norms_of_b.unsqueeze(-2)
+    return norms.sub_(a @ b.transpose(-2, -1), alpha=2).clamp_min_(0)
 
 
 def mean_kernel(
@@ -158,34 +159,36 @@ def mean_kernel(
 
         ∂ mean / ∂a_i = 2/(n m) Σ_j k'_ij (a_i - b_j),    k' = dk/d‖a-b‖²
 
-    In this closed form a gradient costs one matrix product, half of what autograd's chain through the distances does.
+    and twice that where b is a. In this closed form a gradient costs one matrix product, half of what autograd's chain
+    through the distances does.
     """
-    value: Tensor = _MeanKernel.apply(a, a if b is None else b, b is None, kernel)  # type: ignore[no-untyped-call]
-    return value
+    mean: Tensor = _MeanKernel.apply(kernel, a, b)  # type: ignore[no-untyped-call]
+    return mean
 
 
 class _MeanKernel(torch.autograd.Function):
-    """(a, b) ↦ the mean of the kernel; ``among`` says that b is a. Keeps the slopes k' for the backward pass."""
+    """(a, b) ↦ the mean of the kernel. The slopes k' are kept for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, among: bool, kernel: Kernel) -> Tensor:
-        value, slope = kernel.with_slope(squared_distances(a, b))
+    def forward(ctx: Any, kernel: Kernel, a: Tensor, b: Tensor | None) -> Tensor:
+        value, slope = kernel.with_slope(squared_distances(a, a if b is None else b))
         ctx.save_for_backward(a, b, slope)
-        ctx.among, ctx.kernel = among, kernel
+        ctx.kernel = kernel
         return value.mean((-2, -1))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         a, b, slope = ctx.saved_tensors
+        other, times = (a, 4) if b is None else (b, 2)
         if torch.is_grad_enabled():  # a second derivative is asked for, which has to see what the slopes depend on
-            slope = ctx.kernel.with_slope(squared_distances(a, b))[1]
-        scale = ((4 if ctx.among else 2) / (a.shape[-2] * b.shape[-2]) * gradient)[..., None, None]
+            slope = ctx.kernel.with_slope(squared_distances(a, other))[1]
+        scale = (times / (a.shape[-2] * other.shape[-2]) * gradient)[..., None, None]
         for_a = for_b = None
-        if ctx.needs_input_grad[0]:
-            for_a = scale * (a * slope.sum(-1, keepdim=True) - slope @ b)
-        if ctx.needs_input_grad[1] and not ctx.among:
-            for_b = scale * (b * slope.sum(-2).unsqueeze(-1) - slope.mT @ a)
-        return for_a, for_b, None, None
+        if ctx.needs_input_grad[1]:
+            for_a = scale * (a * slope.sum(-1, keepdim=True) - slope @ other)
+        if ctx.needs_input_grad[2]:
+            for_b = scale * (other * slope.sum(-2).unsqueeze(-1) - slope.mT @ a)
+        return None, for_a, for_b
 
 
 def orthogonal_normals(count: int, dimensions: int, generator: torch.Generator) -> Float64[Tensor, "count dimensions"]:

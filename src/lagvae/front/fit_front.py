@@ -72,7 +72,7 @@ def fit_front(
 
         min over θ of E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · 1e-4)^0.2 ],
 
-    at twice the setting's learning rate, in little more time than one ordinary run; problems are solved on it afterwards, by
+    in little more time than one ordinary run; problems are solved on it afterwards, by
     :meth:`~lagvae.front.amortised.AmortisedFront.solve`, without training. ``dedicated`` trains a run for each problem,
     one after another; ``path`` lets each go on from the one before it.
 

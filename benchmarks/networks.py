@@ -58,7 +58,7 @@ def train(name: str, seed: int, budget: int, data: lv.Data) -> Row:
     changes = {"learning_rate": 1e-3, **NETWORKS[name]}
     sessions = [build_session(vae(), data, Settings().replace(**each)) for each in (ORIGINAL, changes)]
     reference, mine = step_seconds(*sessions)
-    ratio = 1.0 if changes is ORIGINAL else mine / reference
+    ratio = 1.0 if NETWORKS[name] is ORIGINAL else mine / reference
     epochs = max(1, round(budget / ratio))
     began = time.process_time()
     solution = lv.fit(vae(), data, epochs=epochs, seed=seed, progress=False, **changes)

@@ -1,4 +1,4 @@
-"""Trains the points of a front on a Ray cluster, each in a process of its own: ``pip install "lagvae[distributed]"``.
+"""Trains the points of a front on a Ray cluster, each stack in its own process: ``pip install "lagvae[distributed]"``.
 
 Ray is imported when points are trained, and not before.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
-from lagvae.front.engine import Observer, Outcome, Shared, Task, train_together
+from lagvae.front.engine import Observer, Outcome, Shared, Task, in_stacks, train_together
 from lagvae.training.interrupt import Interrupt
 from lagvae.training.load import load
 from lagvae.training.solution import Solution
@@ -41,11 +41,9 @@ class RayEngine:
     cluster of several machines the front's folder, and mapped data, have to lie where all of them see them.
 
     Attributes:
-        stack: How many points one process trains together.
         cores: Of the machine this starts a cluster on, where ``RAY_ADDRESS`` names none; all if None.
     """
 
-    stack: int = 1
     cores: int | None = None
 
     def train_points(self, tasks: Sequence[Task], shared: Shared, *, observe: Observer) -> Iterator[Outcome]:
@@ -72,7 +70,7 @@ class RayEngine:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         train = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TRIES)(train_points)
         sent, threads = ray.put(shared), torch.get_num_threads() if is_local() else 1
-        groups = [tasks[first : first + self.stack] for first in range(0, len(tasks), self.stack)]
+        groups = in_stacks(tasks)
         running = {train.remote(list(group), sent, threads): group for group in groups}
         is_asked = False
         with Interrupt() as interrupt:

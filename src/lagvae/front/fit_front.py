@@ -75,7 +75,7 @@ def fit_front(
 
     in little more time than one ordinary run; problems are solved on it afterwards, by
     :meth:`~lagvae.front.amortised.AmortisedFront.solve`, without training. ``dedicated`` trains a run for each problem,
-    one after another; ``path`` lets each go on from the one before it.
+    several as one where that pays; ``path`` lets each go on from the one before it.
 
     Args:
         data: As for ``fit``.

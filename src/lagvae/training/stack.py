@@ -13,6 +13,7 @@ from lagvae.errors import ShapeError, expected
 from lagvae.model.stacked import StackedVAE, why_not_stacked
 from lagvae.terms.term import FunctionTerm
 from lagvae.training.batches import Batches
+from lagvae.training.capture import CapturedStep, Compute, Recorder, make_capturable, record_on_cuda
 from lagvae.training.hardware import networks_in
 from lagvae.training.session import Session
 from lagvae.training.stacked_rows import stack_optimizers
@@ -29,6 +30,7 @@ class StackSession:
 
     Args:
         sessions: At the same step; :func:`why_no_stack` says which cannot be stacked.
+        record: Records a step, so that it can be replayed; as a CUDA graph on such a device if none is given.
 
     Attributes:
         sessions: In the order of all rows.
@@ -38,20 +40,28 @@ class StackSession:
         ShapeError: The sessions cannot be stacked.
     """
 
-    def __init__(self, sessions: Sequence[Session]) -> None:
+    def __init__(self, sessions: Sequence[Session], *, record: Recorder | None = None) -> None:
         reason = why_no_stack(sessions)
         if reason:
             raise ShapeError(expected("runs that can be stacked", got=reason, fix="a run for each"))
         self.sessions = list(sessions)
         first = self.sessions[0]
         self.device, self.dtype, self.total_steps = first.device, first.dtype, first.total_steps
+        if record is None and self.device.type == "cuda":
+            record = record_on_cuda
         self.model = StackedVAE([session.model for session in sessions])
         self.lagrangian = StackedLagrangian([session.lagrangian for session in sessions])
         self.rule = StackedRule([session.rule for session in sessions])
         self._measured = first.lagrangian
         self._units = first.natural_units
         self._balance = torch.tensor([session.settings.balance for session in sessions], device=self.device)
+        self._batches = [session.batches for session in sessions]
+        self._held_out = [session.held_out for session in sessions if session.held_out is not None]
         self.rows = stack_optimizers(self.sessions, list(self.model.weights.values()))
+        self._compute: Compute = self._descend
+        if record is not None and make_capturable([rows.optimizer for rows in self.rows]):
+            generators = [own.streams.generators for own in (*self._batches, *self._held_out)]
+            self._compute = CapturedStep(self._descend, [one for some in generators for one in some], record)
 
     @property
     def step(self) -> int:
@@ -60,12 +70,24 @@ class StackSession:
 
     def take_step(self) -> Float[Tensor, "models parts terms"]:
         """Descends in every model's weights and ascends in its multipliers; returns what each measured."""
-        held_out = [session.held_out for session in self.sessions if session.held_out is not None]
-        values = self._measure([session.batches for session in self.sessions])
+        parts = [self._batches] if not self._held_out else [self._batches, self._held_out]
+        raw = [torch.stack([own.at(self.step) for own in batches]) for batches in parts]
+        for rows in self.rows:
+            rows.set_rate(self.step, self.total_steps)
+        measured = self._compute(raw)
+        for session in self.sessions:
+            session.step += 1
+        violations = self.lagrangian.violations(measured[:, -1])
+        self.rule.update(violations, progress=self.step / self.total_steps)
+        return measured
+
+    def _descend(self, raw: Sequence[Tensor]) -> Float[Tensor, "models parts terms"]:
+        """Measures and descends on batches as they are stored: all of a step that works on the models."""
+        values = self._measure(raw[0], self._batches)
         measured = values.detach().unsqueeze(1)
-        if held_out:
+        if self._held_out:
             with torch.no_grad():
-                measured = torch.stack([values.detach(), self._measure(held_out)], dim=1)
+                measured = torch.stack([values.detach(), self._measure(raw[1], self._held_out)], dim=1)
         violations = self.lagrangian.violations(measured[:, -1])
         weights = self.lagrangian.weights(self.rule.primal_multipliers(violations))
         scale = torch.where(self._balance, (weights.abs() @ self._units).clamp_min(1e-12), 1.0)
@@ -73,10 +95,7 @@ class StackSession:
             leaf.grad = None
         ((values * weights).sum(-1) / scale).sum().backward()
         for rows in self.rows:
-            rows.descend(self.step, self.total_steps)
-        for session in self.sessions:
-            session.step += 1
-        self.rule.update(violations, progress=self.step / self.total_steps)
+            rows.descend()
         return measured
 
     def hand_back(self) -> None:
@@ -91,11 +110,11 @@ class StackSession:
         own = self.sessions[index].optimizer
         self.rows = [rows for rows in self.rows if rows.optimizer is not own]
 
-    def _measure(self, batches: Sequence[Batches]) -> Float[Tensor, "models terms"]:
+    def _measure(self, raw: Tensor, batches: Sequence[Batches]) -> Float[Tensor, "models terms"]:
         likelihood = self.sessions[0].model.likelihood
-        x = torch.stack([likelihood.prepare(own.at(self.step), own.streams.binarisation) for own in batches])
+        prepared = [likelihood.prepare(one, own.streams.binarisation) for one, own in zip(raw, batches, strict=True)]
         with networks_in(self.dtype, self.device):
-            draw = self.model.draw(x, [own.streams for own in batches])
+            draw = self.model.draw(torch.stack(prepared), [own.streams for own in batches])
         return self._measured.measure(draw)
 
 

@@ -19,8 +19,8 @@ ELEMENTWISE = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "NAdam"
 class Rows:
     """Neighbouring rows of a stack, and the optimiser that moves them.
 
-    Rows with the same optimiser and schedule are moved as one, by an optimiser over slices of the stack; a row without
-    such a neighbour by its session's own optimiser, which may be the user's.
+    Rows with the same optimiser and schedule are moved as one, by an optimiser over slices of the stack. One that does
+    not work number by number, or has groups, is the session's own and moves its row as it would alone.
 
     Args:
         sessions: Whose weights are the rows.
@@ -33,10 +33,10 @@ class Rows:
 
     def __init__(self, sessions: Sequence[Session], leaves: Sequence[Tensor], first: int) -> None:
         self.sessions, self.leaves = list(sessions), leaves
-        self.is_single = len(sessions) == 1
-        self.place: int | slice = first if self.is_single else slice(first, first + len(sessions))
+        self.is_own = not _is_elementwise(sessions[0].optimizer)
+        self.place: int | slice = first if self.is_own else slice(first, first + len(sessions))
         own = [list(session.model.parameters()) for session in sessions]
-        if self.is_single:
+        if self.is_own:
             self.parameters, self.optimizer = own[0], sessions[0].optimizer
             return
         self.parameters = [nn.Parameter(leaf.detach()[self.place], leaf.requires_grad) for leaf in leaves]
@@ -48,16 +48,19 @@ class Rows:
                 shape = members[0].shape
                 self.optimizer.state[parameter] = {name: _join([s[name] for s in states], shape) for name in states[0]}
 
-    def descend(self, step: int, total_steps: int) -> None:
-        """Takes one step at the schedule's learning rate."""
+    def set_rate(self, step: int, total_steps: int) -> None:
+        """Sets the schedule's learning rate."""
+        scale_rates(self.optimizer, rate_factor(step, total_steps, self.sessions[0].settings))
+
+    def descend(self) -> None:
+        """Takes one step along the stack's gradients."""
         for leaf, parameter in zip(self.leaves, self.parameters, strict=True):
             parameter.grad = None if leaf.grad is None else leaf.grad[self.place]
-        scale_rates(self.optimizer, rate_factor(step, total_steps, self.sessions[0].settings))
         self.optimizer.step()
 
     def hand_back(self) -> None:
         """Gives each session's own optimiser its row of the state, and the learning rate of the last step."""
-        if self.is_single:
+        if self.is_own:
             return
         for row, session in enumerate(self.sessions):
             for own, stacked in zip(session.model.parameters(), self.parameters, strict=True):
@@ -79,10 +82,14 @@ def stack_optimizers(sessions: Sequence[Session], leaves: Sequence[Tensor]) -> l
 def _descent(session: Session) -> Hashable:
     """Returns what sessions that descend alike have in common; of no two where an optimiser works otherwise."""
     optimizer, settings = session.optimizer, session.settings
-    if type(optimizer).__name__ not in ELEMENTWISE or len(optimizer.param_groups) > 1:
+    if not _is_elementwise(optimizer):
         return id(session)
     options = {name: value for name, value in optimizer.param_groups[0].items() if name not in ("params", "lr")}
     return (type(optimizer), repr(options), settings.warmup_steps, settings.schedule)
+
+
+def _is_elementwise(optimizer: torch.optim.Optimizer) -> bool:
+    return type(optimizer).__name__ in ELEMENTWISE and len(optimizer.param_groups) == 1
 
 
 def _like(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

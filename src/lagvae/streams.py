@@ -78,6 +78,11 @@ class Streams:
         """Draws a sample of N(0, I) to compare codes with, in the shape of ``like``."""
         return draw_normal(like.shape, like, self.prior)
 
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Those that a step draws from: all but the initial weights'."""
+        return [generator for name, generator in self._generators.items() if name != "initial_weights"]
+
     def data_order(self, epoch: int, size: int) -> Tensor:
         """Returns the permutation of ``size`` examples for ``epoch``; it depends on nothing drawn before."""
         return permutation(size, self.seed, "data_order", epoch)

@@ -22,7 +22,7 @@ PROBLEMS = ["max mi s.t. neg_elbo <= 40:60:20", "min mi s.t. neg_elbo <= 1"]
 
 def fit(out: Path | None = None, method: str = "dedicated", **changes: Any) -> DedicatedFront:
     """Three points of 9 steps each: bounds at 40 and 60, and one that nothing can keep."""
-    options = {**SMALL, "batch_size": 500, "epochs": 3, "data_folder": None, **changes}
+    options = {**SMALL, "batch_size": 500, "epochs": 3, "data_folder": None, "stack": 1, **changes}
     front = lv.fit_front("digits", PROBLEMS, method=method, out=out, **options)
     assert isinstance(front, DedicatedFront)
     return front
@@ -64,12 +64,14 @@ def test_infeasible_points_are_kept_and_marked(tmp_path: Path) -> None:
 def test_a_run_that_fails_is_a_point_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import lagvae.front.engine as module
 
-    def fail(problem: str, *args: Any, **options: Any) -> lv.Solution:
-        if "60" in problem:
-            raise lv.SolveError("expected luck, got none; try again")
-        return lv.fit(problem, *args, **options)
+    fitting = module.fitting
 
-    monkeypatch.setattr(module, "fit", fail)
+    def fail(problem: lv.Problem, *args: Any, **options: Any) -> Any:
+        if "60" in str(problem):
+            raise lv.SolveError("expected luck, got none; try again")
+        return fitting(problem, *args, **options)
+
+    monkeypatch.setattr(module, "fitting", fail)
     front = fit(tmp_path)
     assert (front.points[1].status, front.points[1].message) == ("failed", "expected luck, got none; try again")
     assert np.isnan(front.values()[1]).all()

@@ -28,6 +28,8 @@ class Front:
     """One network for all (amortised, where no problem is given), a run for each, or each from its neighbour."""
     engine: Literal["local", "ray"] = "local"
     """What trains the runs of --method dedicated: this process, or a Ray cluster (RAY_ADDRESS, else this machine)."""
+    stack: int | Literal["auto"] = "auto"
+    """For --method dedicated: runs that are trained as one; auto finds out by a few timed steps whether that pays."""
     resume: str | None = None
     """Go on with the front in this folder."""
     overwrite: bool = False
@@ -64,6 +66,7 @@ class Front:
             problems,
             method=method or ("dedicated" if problems else "amortised"),
             engine=self.engine,
+            stack=self.stack,
             out=self.resume or self.out or "fronts/latest",
             resume=self.resume is not None,
             overwrite=self.overwrite,

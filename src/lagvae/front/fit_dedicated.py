@@ -17,13 +17,14 @@ from lagvae.front.front import describe_front, read_fields
 from lagvae.front.monitor import Monitor
 from lagvae.front.plan import make_plan
 from lagvae.front.point import FrontPoint
+from lagvae.front.stacking import find_pace, number_stacks, with_numbers
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
-from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.folder import RunFolder
 from lagvae.training.build import build_session
 from lagvae.training.load import load
+from lagvae.training.session import Session
 from lagvae.training.solution import Solution, Status
 
 POINTS = "points"
@@ -41,14 +42,26 @@ def fit_dedicated(
     folder: RunFolder | None,
     resume: bool,
     progress: bool,
+    stack: int | None = None,
     engine: Engine | None = None,
 ) -> DedicatedFront:
     """Trains, or goes on training, what :func:`~lagvae.front.fit_front.fit_front` describes.
 
-    Points that do not depend on each other are trained by ``engine``, by this process if there is none.
+    Points that do not depend on each other are trained by ``engine``, by this process if there is none, up to ``stack``
+    of them as one; where that is None, by what a few timed steps say.
     """
+    # Elsewhere there are as many workers as points, for all that is known here.
+    is_spread = engine is not None and stack is None
+    size = 1 if method == "path" or settings.execution.devices > 1 or is_spread else stack
+    if resume and size is None and folder is not None:  # what was settled once: the same stacks give the same bits
+        size = (folder.read_config().get("front") or {}).get("stack", 1)
+
+    def build(text: str) -> Session:
+        return build_session(with_numbers(text), opened, settings, model=copy.deepcopy(model), optimizer=optimizer)
+
+    pace = find_pace(problems, build, size=size)
     if folder is not None:
-        front = {"method": method, "problems": list(problems)}
+        front = {"method": method, "problems": list(problems), **({"stack": pace.stack} if pace.stack > 1 else {})}
         config = describe_front(problems[0], opened, settings, model=model, optimizer=optimizer, front=front)
         if resume:
             folder.check_continues(config)
@@ -69,18 +82,16 @@ def fit_dedicated(
         solutions=(None,) * len(problems),
     )
     finished = [folder is not None and _read_finished(made, index) for index in range(len(problems))]
+    stacks = number_stacks(problems, pace.stack)
     tasks = [
-        Task(index, text, settings, out=_folder_of(made, index))
+        Task(index, text, settings, stacks[index], out=_folder_of(made, index))
         for index, text in enumerate(problems)
         if not finished[index]
     ]
     shared = Shared(opened, model, optimizer)
     with Monitor(made, show=progress) as monitor:
         if tasks:
-            trial = build_session(
-                _numbers(problems[0]), opened, settings, model=copy.deepcopy(model), optimizer=optimizer
-            )
-            monitor.announce(make_plan(method, len(tasks), trial, opened))
+            monitor.announce(make_plan(method, len(tasks), pace, build(problems[0]), opened))
         if method == "path":
             outcomes = _train_path(made, tasks, shared, observe=monitor.observe)
         else:
@@ -153,7 +164,7 @@ def _read_finished(made: DedicatedFront, index: int) -> bool:
         return False
     if solution.status is Status.STOPPED:
         return False
-    task = Task(index, made.points[index].problem, made.settings, out=out)
+    task = Task(index, made.points[index].problem, made.settings, stack=index, out=out)
     _record(made, index, _point_of(made, Outcome(task, solution)), solution)
     return True
 
@@ -163,12 +174,6 @@ def _folder_of(made: DedicatedFront, index: int) -> Path | None:
         return None
     words = re.sub(r"[^a-z0-9.]+", "-", made.points[index].problem.lower()).strip("-.")
     return made.folder / POINTS / f"{index + 1:02d}-{words[:60]}"
-
-
-def _numbers(text: str) -> Problem:
-    """Returns the problem with 0 for bounds relative to best: for timing its steps only."""
-    problem = Problem.parse(text)
-    return problem.resolve({name: 0.0 for name, c in problem.constraints.items() if c.is_relative})
 
 
 def _summary(made: DedicatedFront) -> str:

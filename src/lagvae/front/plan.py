@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from lagvae.data.dataset import Data
+from lagvae.front.stacking import Pace
 from lagvae.training.session import Session
-
-WARM, TIMED = 2, 6
-"""Steps that are taken to time one: the first ones are slower."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +18,15 @@ class Plan:
     Attributes:
         method: How its points are found.
         points: How many.
+        stack: How many are trained as one.
         steps: Of each run.
-        seconds_per_step: As timed on a few steps just now.
-        memory: Of one run at a time, in bytes: weights, gradients and the optimiser's state; and the data.
+        seconds_per_step: Of each point, as timed on a few steps just now.
+        memory: Of all that is trained at a time, in bytes: weights, gradients and the optimiser's state; and the data.
     """
 
     method: str
     points: int
+    stack: int
     steps: int
     seconds_per_step: float
     memory: int
@@ -39,32 +38,30 @@ class Plan:
 
     def __str__(self) -> str:
         runs = f"{self.points} point{'s' * (self.points != 1)}, {self.method}, {self.steps:,} steps each"
-        return f"{runs}: about {format_duration(self.seconds)} of training, {self.memory / 2**20:,.0f} MB"
+        stacks = f" in stacks of up to {self.stack}" if self.stack > 1 else ""
+        return f"{runs}{stacks}: about {format_duration(self.seconds)} of training, {self.memory / 2**20:,.0f} MB"
 
 
-def make_plan(method: str, points: int, session: Session, data: Data) -> Plan:
-    """Times a few steps of a session that is of no further use.
+def make_plan(method: str, points: int, pace: Pace, session: Session, data: Data) -> Plan:
+    """Returns what a front will cost.
 
     Args:
         method: How the points are found.
         points: How many are to be trained.
-        session: Like those that will train; its weights are moved.
+        pace: How many of them at a time, and how fast.
+        session: Like those that will train.
         data: What it trains on.
     """
-    for _ in range(WARM):
-        session.take_step()
-    began = time.monotonic()
-    for _ in range(TIMED):
-        session.take_step()
     weights = sum(weight.numel() * weight.element_size() for weight in session.model.parameters())
     # What is mapped stays in its file.
     arrays = {id(part.values): part.values.nbytes for part in data.parts.values() if isinstance(part.values, Tensor)}
     return Plan(
         method=method,
         points=points,
+        stack=pace.stack,
         steps=session.total_steps,
-        seconds_per_step=(time.monotonic() - began) / TIMED,
-        memory=4 * weights + sum(arrays.values()),
+        seconds_per_step=pace.seconds_per_step,
+        memory=4 * weights * pace.stack + sum(arrays.values()),
     )
 
 

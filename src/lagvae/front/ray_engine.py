@@ -1,4 +1,4 @@
-"""Trains the points of a front on a Ray cluster, each in a process of its own: ``pip install "lagvae[distributed]"``.
+"""Trains the points of a front on a Ray cluster, each stack in its own process: ``pip install "lagvae[distributed]"``.
 
 Ray is imported when points are trained, and not before.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
-from lagvae.front.engine import Observer, Outcome, Shared, Task, train_together
+from lagvae.front.engine import Observer, Outcome, Shared, Task, in_stacks, train_together
 from lagvae.storage.lock import discard_elsewhere
 from lagvae.training.interrupt import Interrupt
 from lagvae.training.load import load
@@ -42,11 +42,9 @@ class RayEngine:
     cluster of several machines the front's folder, and mapped data, have to lie where all of them see them.
 
     Attributes:
-        stack: How many points one process trains together.
         cores: Of the machine this starts a cluster on, where ``RAY_ADDRESS`` names none; all if None.
     """
 
-    stack: int = 1
     cores: int | None = None
 
     def train_points(self, tasks: Sequence[Task], shared: Shared, *, observe: Observer) -> Iterator[Outcome]:
@@ -74,9 +72,9 @@ class RayEngine:
     def _train(self, ray: Any, tasks: Sequence[Task], shared: Shared, observe: Observer) -> Iterator[Outcome]:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         train = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TRIES)(train_points)
-        sent = ray.put(shared)
-        groups = [tasks[first : first + self.stack] for first in range(0, len(tasks), self.stack)]
-        running = {train.remote(list(group), sent): group for group in groups}
+        sent, threads = ray.put(shared), torch.get_num_threads() if is_local() else 1
+        groups = in_stacks(tasks)
+        running = {train.remote(list(group), sent, threads): group for group in groups}
         is_asked = False
         with Interrupt() as interrupt:
             while running:
@@ -92,9 +90,9 @@ class RayEngine:
                         observe(task.index, share)
 
 
-def train_points(tasks: Sequence[Task], shared: Shared) -> dict[int, str]:
+def train_points(tasks: Sequence[Task], shared: Shared, threads: int) -> dict[int, str]:
     """What a worker does: trains points into their folders; returns place → error of those that failed."""
-    torch.set_num_threads(1)  # a point has one core
+    torch.set_num_threads(threads)
     for task in tasks:
         discard_elsewhere(_folder(task))  # a point is given to one process at a time: whose lock it was is gone
     outcomes = train_together(tasks, shared, observe=lambda index, share: None)

@@ -67,7 +67,7 @@ class FrontSession(Session):
         factors = warm_up(self.step / self.total_steps, conditions)
         beta, gamma = (factors * self.family.weights(conditions)).unbind(-1)
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
-        loss = ((values * weights).sum(-1) / (weights @ self._units) ** EVENNESS).mean()
+        loss = ((values * weights).sum(-1) / (weights @ self.natural_units) ** EVENNESS).mean()
 
         self._descend(loss)
         return values.detach().mean(0).unsqueeze(0)

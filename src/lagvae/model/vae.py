@@ -70,7 +70,7 @@ class VAE(nn.Module):
             x: What is scored, as ``likelihood.prepare`` returns it.
             streams: Where the posterior's noise and the prior's sample come from.
         """
-        return self._draw_at(x.flatten(1), self.posterior(x), streams, _current_precision(x.device))
+        return self._draw_at(x.flatten(1), self.posterior(x), streams, current_precision(x.device))
 
     def _draw_at(
         self, x: Tensor, posterior: DiagonalGaussian, streams: Streams, precision: AbstractContextManager[object]
@@ -210,7 +210,7 @@ def mlp_vae(
     )
 
 
-def _current_precision(device: torch.device) -> AbstractContextManager[object]:
+def current_precision(device: torch.device) -> AbstractContextManager[object]:
     """Returns a context in which networks compute in the precision of the moment, whenever it is entered."""
     kind = device.type
     return torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))

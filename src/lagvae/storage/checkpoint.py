@@ -68,6 +68,18 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
+def steps_of(folder: Path) -> set[int]:
+    """Returns the steps that there are finished checkpoints of."""
+    return {int(path.name.removeprefix("step-")) for path in list_checkpoints(folder)}
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Removes the checkpoints of later steps, which will be taken again."""
+    for path in list_checkpoints(folder):
+        if int(path.name.removeprefix("step-")) > step:
+            shutil.rmtree(path)
+
+
 def load_checkpoint(
     folder: Path, *, accept: Callable[[dict[str, Any]], object] = lambda state: None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:

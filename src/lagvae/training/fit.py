@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lagvae.data.dataset import Source, open_data
+from lagvae.data.dataset import Data, Source, open_data
 from lagvae.duality.rules import DualRuleFactory, rule_from
 from lagvae.errors import ProblemError, expected
 from lagvae.model.vae import VAE
@@ -15,16 +15,18 @@ from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
-from lagvae.storage.folder import claim_folder, held, make_config
+from lagvae.storage.folder import RunFolder, claim_folder, held, make_config
 from lagvae.tracking.trackers import require_trackers
 from lagvae.training.build import settle_likelihood
 from lagvae.training.conclusion import Draw, conclude
 from lagvae.training.devices import Blueprint, train_on_devices
 from lagvae.training.hardware import keep_freed_memory
+from lagvae.training.loop import Company, training
 from lagvae.training.probe import resolve_bounds
 from lagvae.training.progress import announce
 from lagvae.training.run_log import RunLog
 from lagvae.training.solution import Solution
+from lagvae.training.together import Fitting, finish_alone
 
 
 def fit(
@@ -97,6 +99,57 @@ def fit(
     folder = claim_folder(out, resume=resume, overwrite=overwrite, what="run")
 
     opened = open_data(data, folder=data_folder, progress=progress)
+    return finish_alone(
+        fitting(
+            problem,
+            opened,
+            settings,
+            model=model,
+            start=start,
+            optimizer=optimizer,
+            dual=dual,
+            folder=folder,
+            resume=resume,
+            overwrite=overwrite,
+            draw=draw,
+            progress=progress,
+        )
+    )
+
+
+def fitting(
+    problem: Problem,
+    opened: Data,
+    settings: Settings,
+    *,
+    model: VAE | None = None,
+    start: Solution | None = None,
+    optimizer: str | OptimizerFactory | None = None,
+    dual: str | DualRuleFactory | None = None,
+    folder: RunFolder | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    draw: Draw | None = None,
+    progress: bool = False,
+    company: Company | None = None,
+) -> Fitting:
+    """Does what :func:`fit` does, but leaves the steps to whoever runs it: for each it yields the session.
+
+    Args:
+        problem: As for :func:`fit`.
+        opened: The data, of which nothing is held out yet.
+        settings: All of them.
+        model: As for :func:`fit`.
+        start: As for :func:`fit`.
+        optimizer: As for :func:`fit`.
+        dual: As for :func:`fit`.
+        folder: Where to write, after a look at what it holds.
+        resume: As for :func:`fit`.
+        overwrite: As for :func:`fit`.
+        draw: As for :func:`fit`.
+        progress: As for :func:`fit`.
+        company: Of a run that takes its steps together with others.
+    """
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     settings, choice = (settings, None) if model is not None else settle_likelihood(settings, opened)
     given = {"model": model is not None, "start": start is not None}
@@ -139,5 +192,8 @@ def fit(
 
         announce(opened, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
         keep_freed_memory()
-        status, message = train_on_devices(session, log, plan, progress=progress)
+        if settings.execution.devices > 1:
+            status, message = train_on_devices(session, log, plan, progress=progress)
+        else:
+            status, message = yield from training(session, log, settings, progress=progress, company=company)
         return conclude(session, log, opened, settings, status, message, config=config, draw=draw, progress=progress)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Generator
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from lagvae.settings import Settings
 from lagvae.training.interrupt import Interrupt
@@ -15,12 +19,47 @@ from lagvae.training.session import Session
 from lagvae.training.solution import Status
 from lagvae.training.trouble import find_trouble
 
+Steps = Generator[Session, Tensor, tuple[Status | None, str]]
+"""A loop between two steps: yields its session, is sent what the step measured, and returns how it ended."""
+
+
+@dataclass
+class Company:
+    """What loops that take their steps together agree on before each step.
+
+    Attributes:
+        models: How many share the time.
+        requested: Whether they are to stop.
+        is_due: Whether they are to write a checkpoint.
+    """
+
+    models: int
+    requested: bool = False
+    is_due: bool = False
+
 
 def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) -> tuple[Status | None, str]:
-    """Takes the steps that are left: the loop.
+    """Takes the steps that are left.
 
     Returns:
         DIVERGED or STOPPED with a sentence, or None where every step was taken.
+    """
+    steps = training(session, log, settings, progress=progress)
+    try:
+        next(steps)
+        while True:
+            steps.send(session.take_step())
+    except StopIteration as end:
+        status, message = end.value
+        return status, message
+
+
+def training(
+    session: Session, log: RunLog, settings: Settings, *, progress: bool, company: Company | None = None
+) -> Steps:
+    """Logs, shows and saves the steps that are left, and says how they ended: the loop.
+
+    The steps themselves are taken by whoever runs the loop, for this session or for several at once.
     """
     log_every = settings.output.log_every
     # Steps that an interrupted session took after its last record come first: the log does not see the break.
@@ -29,13 +68,14 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
     values = torch.empty(rows, *session.measured_shape, device=session.device)
     values[:filled] = log.unlogged
     multipliers = session.rule.multipliers[:1].repeat(rows, 1)
-    began = last = time.monotonic()
+    models = 1 if company is None else company.models
+    began = last = time.monotonic() / models
     last_step = session.step
     display = make_display(session.total_steps, session.step, settings.primal.epochs, show=progress)
     try:
-        with Interrupt() as interrupt, display:
+        with contextlib.nullcontext(company) if company else Interrupt() as interrupt, display:
             while session.step < session.total_steps:
-                values[filled] = session.take_step()
+                values[filled] = yield session
                 multipliers[filled] = session.rule.multipliers[0]
                 filled += 1
                 is_last = session.step == session.total_steps
@@ -48,7 +88,7 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                 trouble = find_trouble(session, values[:filled], multipliers[:filled])
                 if trouble is not None:
                     return Status.DIVERGED, f"{trouble}; the last good checkpoint is kept; try {_way_out(trouble)}"
-                now = time.monotonic()
+                now = time.monotonic() / models
                 seconds = log.seconds + now - began
                 if is_logged:
                     speed = (session.step - last_step) / (now - last)
@@ -56,11 +96,13 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
                     log.add(record)
                     display.show(record)
                     filled, last, last_step = 0, now, session.step
-                is_due = log.seconds_since_save() >= settings.output.checkpoint_seconds
+                is_due = company.is_due if company else log.seconds_since_save() >= settings.output.checkpoint_seconds
                 if is_last or is_stopped or is_due:
                     log.save(session, seconds, values[:filled])
                 if is_stopped and not is_last:
                     return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
+            if company:
+                yield session  # all have saved their last step before the first of them is judged
     except BaseException:
         log.finish({})
         raise

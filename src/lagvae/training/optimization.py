@@ -39,6 +39,21 @@ def build_optimizer(
     return kind(weights, **options)
 
 
+def remember_rates(optimizer: torch.optim.Optimizer) -> None:
+    """Keeps each group's learning rate as its highest, which :func:`scale_rates` multiplies."""
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+
+
+def scale_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets each group's learning rate to a share of its highest."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):  # a captured step reads it where it lies
+            group["lr"].fill_(factor * group["initial_lr"])
+        else:
+            group["lr"] = factor * group["initial_lr"]
+
+
 def rate_factor(step: int, total_steps: int, settings: PrimalSettings) -> float:
     """Returns the share of the highest learning rate at ``step`` (from 0): warm-up, then the schedule."""
     warmup = min(settings.warmup_steps, total_steps // 10)

@@ -17,7 +17,7 @@ from lagvae.settings import PrimalSettings
 from lagvae.storage.checkpoint import flatten_optimizer, restore_optimizer
 from lagvae.training.batches import Batches
 from lagvae.training.hardware import networks_in
-from lagvae.training.optimization import rate_factor
+from lagvae.training.optimization import rate_factor, remember_rates, scale_rates
 
 
 @dataclass
@@ -47,13 +47,12 @@ class Session:
     step: int = 0
 
     def __post_init__(self) -> None:
-        for group in self.optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+        remember_rates(self.optimizer)
         self.device = self.batches.streams.device
         self.batch_size = self.batches.size
         self.steps_per_epoch = self.batches.per_pass
         self.total_steps = self.settings.epochs * self.steps_per_epoch
-        self._units = torch.tensor([term.unit for term in self.lagrangian.terms], device=self.device)
+        self.natural_units = torch.tensor([term.unit for term in self.lagrangian.terms], device=self.device)
 
     def take_step(self) -> Float[Tensor, "parts terms"]:
         """Descends in the weights on a training batch, and ascends in the multipliers.
@@ -72,7 +71,7 @@ class Session:
         weights = self.lagrangian.weights(self.rule.primal_multipliers(violations))[0]
         loss = values @ weights
         if self.settings.balance:
-            loss = loss / (weights.abs() @ self._units).clamp_min(1e-12)  # all weights may be 0: min 0 s.t. ...
+            loss = loss / (weights.abs() @ self.natural_units).clamp_min(1e-12)  # all weights may be 0: min 0 s.t. ...
 
         self._descend(loss)
         self.rule.update(violations, progress=self.step / self.total_steps)
@@ -138,9 +137,7 @@ class Session:
         """Takes one step of the optimiser at the schedule's learning rate, and counts it."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        factor = rate_factor(self.step, self.total_steps, self.settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = factor * group["initial_lr"]
+        scale_rates(self.optimizer, rate_factor(self.step, self.total_steps, self.settings))
         self.optimizer.step()
         self.step += 1
 

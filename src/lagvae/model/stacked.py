@@ -1,0 +1,172 @@
+"""Several VAEs of one architecture as one: their weights lie side by side, and one pass runs them all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lagvae.errors import ShapeError, expected
+from lagvae.model.draw import Draw
+from lagvae.model.gaussian import LOG_STD_RANGE, DiagonalGaussian
+from lagvae.model.likelihoods.likelihood import show_encoder
+from lagvae.model.networks import ACTIVATIONS, FlatDecoder, FlatEncoder, MLPDecoder, MLPEncoder
+from lagvae.model.residual import ResidualDecoder, ResidualEncoder, ResidualLayer
+from lagvae.model.vae import VAE, current_precision
+from lagvae.streams import Streams
+
+FLAT = (FlatEncoder, FlatDecoder, MLPEncoder, MLPDecoder, ResidualEncoder, ResidualDecoder)
+"""Networks that are their ``layers`` between a flat entrance and exit."""
+ELEMENTWISE = (nn.Identity, *ACTIVATIONS.values())
+
+Weights = Mapping[str, Float[Tensor, "models ..."]]
+
+
+class StackedVAE:
+    """Models of one architecture. Every tensor has a leading dimension of models; model i's weights are row i.
+
+    Perceptrons, residual ones too, run as stacked matrix products, other networks under ``torch.func.vmap``. Random
+    numbers are each model's own, drawn as it would draw them alone, so that it learns what it would learn alone.
+
+    Args:
+        models: Their parameters become rows of ``weights``: what trains these trains them.
+
+    Attributes:
+        weights: Name → the parameters of all models, leaves of autograd.
+
+    Raises:
+        ShapeError: The models cannot be stacked; :func:`why_not_stacked` says why.
+    """
+
+    def __init__(self, models: Sequence[VAE]) -> None:
+        reason = why_not_stacked(models)
+        if reason:
+            raise ShapeError(expected("models that can be stacked", got=reason, fix="a run for each"))
+        self.models = list(models)
+        rows = [dict(model.named_parameters()) for model in models]
+        self.weights = {
+            name: torch.stack([row[name].detach() for row in rows]).requires_grad_(rows[0][name].requires_grad)
+            for name in rows[0]
+        }
+        for name, stacked in self.weights.items():
+            for row, own in zip(rows, stacked.detach().unbind(), strict=True):
+                row[name].data = own
+        self._encode = _stacked(models[0].encoder, self._of("encoder."))
+        self._decode = _stacked(models[0].decoder, self._of("decoder."))
+
+    def draw(self, x: Float[Tensor, "models batch *event"], streams: Sequence[Streams]) -> Draw:
+        """Runs a prepared batch for each model through it: one z per example, of its own posterior's stream."""
+        output = self._encode(show_encoder(self.models[0].likelihood, x))
+        mean, log_std = (part.float() for part in (output.chunk(2, -1) if isinstance(output, Tensor) else output))
+        posterior = DiagonalGaussian(mean, log_std.clamp(*LOG_STD_RANGE))
+        return self._draw_at(x.flatten(2), posterior, streams, current_precision(x.device))
+
+    def release(self, index: int) -> None:
+        """Gives a model's parameters memory of their own again: the stack trains it no further."""
+        for parameter in self.models[index].parameters():
+            parameter.data = parameter.data.clone()
+
+    def _draw_at(
+        self,
+        x: Float[Tensor, "*again models batch event"],
+        posterior: DiagonalGaussian,
+        streams: Sequence[Streams],
+        precision: AbstractContextManager[object],
+    ) -> Draw:
+        def draw_again(samples: int) -> Draw:
+            stacked = DiagonalGaussian(
+                posterior.mean.expand(samples, *posterior.mean.shape),
+                posterior.log_std.expand(samples, *posterior.log_std.shape),
+            )
+            with precision:
+                return self._draw_at(x.expand(samples, *x.shape), stacked, streams, precision)
+
+        rows = list(zip(posterior.mean.detach().unbind(-3), streams, strict=True))
+        z = posterior.at(torch.stack([own.posterior_noise(mean) for mean, own in rows], dim=-3))
+        codes = z.movedim(-3, 0)
+        parameters = self._decode(codes.flatten(1, -2)).flatten(2).unflatten(1, codes.shape[1:-1])
+        return Draw(
+            x=x,
+            posterior=posterior,
+            z=z,
+            parameters=parameters.movedim(0, -3),
+            likelihood=self.models[0].likelihood,
+            draw_standard=lambda: torch.stack([own.prior_sample(mean) for mean, own in rows], dim=-3),
+            draw_again=draw_again,
+            prior=self.models[0].prior,
+        )
+
+    def _of(self, part: str) -> Weights:
+        return {name.removeprefix(part): tensor for name, tensor in self.weights.items() if name.startswith(part)}
+
+
+def why_not_stacked(models: Sequence[VAE]) -> str:
+    """Returns why models cannot be stacked, in words; empty where they can.
+
+    They need the same networks, without buffers or random numbers of their own, and the same likelihood and prior,
+    which learn nothing themselves.
+    """
+    first = models[0]
+    shapes = {name: parameter.shape for name, parameter in first.named_parameters()}
+    buffers = dict(first.named_buffers())
+    for model in models:
+        if repr(model) != repr(first) or {n: p.shape for n, p in model.named_parameters()} != shapes:
+            return "networks that differ"
+        if any(not torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers()):
+            return "likelihoods adapted to different data"
+    if any(name.startswith(("encoder.", "decoder.")) for name in buffers):
+        return "networks with running statistics"
+    if any(not name.startswith(("encoder.", "decoder.")) for name in shapes):
+        return "a likelihood or prior that learns"
+    if any(isinstance(module, nn.modules.dropout._DropoutNd) for module in first.modules()):
+        return "networks with dropout"
+    return ""
+
+
+def runs_as_products(network: nn.Module) -> bool:
+    """Whether a stack of this network is a sequence of stacked matrix products."""
+    if type(network) in FLAT or type(network) in (nn.Sequential, ResidualLayer):
+        return all(map(runs_as_products, network.children()))
+    return type(network) in (nn.Linear, nn.LayerNorm, *ELEMENTWISE)
+
+
+def _stacked(network: nn.Module, weights: Weights) -> Callable[[Tensor], Any]:
+    """Returns the network as a function of a batch for each model."""
+    network = copy.deepcopy(network).to("meta")  # its structure: the weights are given, and the model goes its own way
+    if not runs_as_products(network):
+        mapped = vmap(lambda own, batch: functional_call(network, own, (batch,)))
+        return lambda batch: mapped(dict(weights), batch)
+    if isinstance(network, FlatEncoder):
+        return lambda batch: _products(network.layers, weights, "layers.", batch.flatten(2))
+    return lambda batch: _products(network, weights, "", batch)
+
+
+def _products(module: nn.Module, weights: Weights, prefix: str, h: Tensor) -> Tensor:
+    """Runs a module of which :func:`runs_as_products` holds, its outputs flat."""
+    if isinstance(module, FlatEncoder | FlatDecoder):
+        return _products(module.layers, weights, f"{prefix}layers.", h)
+    if isinstance(module, nn.Sequential):
+        for name, child in module.named_children():
+            h = _products(child, weights, f"{prefix}{name}.", h)
+        return h
+    if isinstance(module, ResidualLayer):
+        inner = _products(module.norm, weights, f"{prefix}norm.", h)
+        inner = module.activation(_products(module.linear, weights, f"{prefix}linear.", inner))
+        return _products(module.skip, weights, f"{prefix}skip.", h) + inner
+    bias = weights.get(f"{prefix}bias")
+    if isinstance(module, nn.Linear):
+        matrix = weights[f"{prefix}weight"].mT
+        return torch.bmm(h, matrix) if bias is None else torch.baddbmm(bias.unsqueeze(1), h, matrix)
+    if isinstance(module, nn.LayerNorm):
+        h = F.layer_norm(h, module.normalized_shape, eps=module.eps)
+        h = h * weights[f"{prefix}weight"].unsqueeze(1) if module.elementwise_affine else h
+        return h if bias is None else h + bias.unsqueeze(1)
+    output: Tensor = module(h)
+    return output

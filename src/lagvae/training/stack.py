@@ -1,0 +1,138 @@
+"""Several sessions as one: their models, multipliers and optimisers side by side, one step for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lagvae.duality.stack import StackedLagrangian, StackedRule
+from lagvae.errors import ShapeError, expected
+from lagvae.model.stacked import StackedVAE, why_not_stacked
+from lagvae.terms.term import FunctionTerm
+from lagvae.training.batches import Batches
+from lagvae.training.capture import CapturedStep, Compute, Recorder, make_capturable, record_on_cuda
+from lagvae.training.hardware import networks_in
+from lagvae.training.session import Session
+from lagvae.training.stacked_rows import stack_optimizers
+
+
+class StackSession:
+    """Sessions that take their steps together. Each ends where it would end alone, to rounding.
+
+    A step is one pass over all models, each on its own batch, with its own random numbers, multipliers and learning
+    rate. A model's gradient is of its own loss only, so that one that diverges leaves the others alone.
+
+    Between steps the sessions lend their state to the stack: their weights are its rows, and ``hand_back`` brings
+    the rest of each session to where its row is, before it is logged, saved or judged.
+
+    Args:
+        sessions: At the same step; :func:`why_no_stack` says which cannot be stacked.
+        record: Records a step, so that it can be replayed; as a CUDA graph on such a device if none is given.
+
+    Attributes:
+        sessions: In the order of all rows.
+        rows: Which of them one optimiser moves.
+
+    Raises:
+        ShapeError: The sessions cannot be stacked.
+    """
+
+    def __init__(self, sessions: Sequence[Session], *, record: Recorder | None = None) -> None:
+        reason = why_no_stack(sessions)
+        if reason:
+            raise ShapeError(expected("runs that can be stacked", got=reason, fix="a run for each"))
+        self.sessions = list(sessions)
+        first = self.sessions[0]
+        self.device, self.dtype, self.total_steps = first.device, first.dtype, first.total_steps
+        if record is None and self.device.type == "cuda":
+            record = record_on_cuda
+        self.model = StackedVAE([session.model for session in sessions])
+        self.lagrangian = StackedLagrangian([session.lagrangian for session in sessions])
+        self.rule = StackedRule([session.rule for session in sessions])
+        self._measured = first.lagrangian
+        self._units = first.natural_units
+        self._balance = torch.tensor([session.settings.balance for session in sessions], device=self.device)
+        self._batches = [session.batches for session in sessions]
+        self._held_out = [session.held_out for session in sessions if session.held_out is not None]
+        self.rows = stack_optimizers(self.sessions, list(self.model.weights.values()))
+        self._compute: Compute = self._descend
+        if record is not None and make_capturable([rows.optimizer for rows in self.rows]):
+            generators = [own.streams.generators for own in (*self._batches, *self._held_out)]
+            self._compute = CapturedStep(self._descend, [one for some in generators for one in some], record)
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.sessions[0].step
+
+    def take_step(self) -> Float[Tensor, "models parts terms"]:
+        """Descends in every model's weights and ascends in its multipliers; returns what each measured."""
+        parts = [self._batches] if not self._held_out else [self._batches, self._held_out]
+        raw = [torch.stack([own.at(self.step) for own in batches]) for batches in parts]
+        for rows in self.rows:
+            rows.set_rate(self.step, self.total_steps)
+        measured = self._compute(raw)
+        for session in self.sessions:
+            session.step += 1
+        violations = self.lagrangian.violations(measured[:, -1])
+        self.rule.update(violations, progress=self.step / self.total_steps)
+        return measured
+
+    def _descend(self, raw: Sequence[Tensor]) -> Float[Tensor, "models parts terms"]:
+        """Measures and descends on batches as they are stored: all of a step that works on the models."""
+        values = self._measure(raw[0], self._batches)
+        measured = values.detach().unsqueeze(1)
+        if self._held_out:
+            with torch.no_grad():
+                measured = torch.stack([values.detach(), self._measure(raw[1], self._held_out)], dim=1)
+        violations = self.lagrangian.violations(measured[:, -1])
+        weights = self.lagrangian.weights(self.rule.primal_multipliers(violations))
+        scale = torch.where(self._balance, (weights.abs() @ self._units).clamp_min(1e-12), 1.0)
+        for leaf in self.model.weights.values():
+            leaf.grad = None
+        ((values * weights).sum(-1) / scale).sum().backward()
+        for rows in self.rows:
+            rows.descend()
+        return measured
+
+    def hand_back(self) -> None:
+        """Brings every session to where its row is."""
+        self.rule.hand_back()
+        for rows in self.rows:
+            rows.hand_back()
+
+    def release(self, index: int) -> None:
+        """Parts a session from the stack, with weights of its own; its row is no one's from then on."""
+        self.model.release(index)
+        own = self.sessions[index].optimizer
+        self.rows = [rows for rows in self.rows if rows.optimizer is not own]
+
+    def _measure(self, raw: Tensor, batches: Sequence[Batches]) -> Float[Tensor, "models terms"]:
+        likelihood = self.sessions[0].model.likelihood
+        prepared = [likelihood.prepare(one, own.streams.binarisation) for one, own in zip(raw, batches, strict=True)]
+        with networks_in(self.dtype, self.device):
+            draw = self.model.draw(torch.stack(prepared), [own.streams for own in batches])
+        return self._measured.measure(draw)
+
+
+def why_no_stack(sessions: Sequence[Session]) -> str:
+    """Returns why sessions cannot take their steps together, in words; empty where they can."""
+    first = sessions[0]
+    for session in sessions:
+        if session.lagrangian.terms != first.lagrangian.terms or len(session.lagrangian.names) != len(
+            first.lagrangian.names
+        ):
+            return "problems of different terms"
+        if session.measured_shape != first.measured_shape:
+            return "held-out data in some only"
+        if (session.step, session.total_steps, session.batch_size) != (first.step, first.total_steps, first.batch_size):
+            return "runs of different lengths, or at different steps"
+        if (session.device, session.dtype) != (first.device, first.dtype):
+            return "runs on different devices"
+    own = [str(term) for term in first.lagrangian.terms if isinstance(term, FunctionTerm)]
+    if own:
+        return f"a term that is a function of one model's draw ({own[0]})"
+    return why_not_stacked([session.model for session in sessions])

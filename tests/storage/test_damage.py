@@ -23,7 +23,7 @@ from lagvae.errors import DamageWarning
 from lagvae.training.portable import FILES, pack, unpack
 from tiny_runs import assert_same_run, checkpoint_names, run, stopped_after
 
-FREE = ("device", "log_every", "checkpoint_seconds", "asked", "data")
+FREE = ("device", "devices", "log_every", "checkpoint_seconds", "track", "asked", "data")
 """What of config.yaml may be changed: it decides nothing about what was trained."""
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lagvae.cli.main import main
 from lagvae.settings import FrontSettings, setting_names
 
-CASES = 1_000
+CASES = 500
 
 COMMANDS = [
     "train",

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import lagvae as lv
+from lagvae.front import ray_engine
 from lagvae.front.dedicated import DedicatedFront
 from lagvae.front.engine import Task
 from lagvae.front.ray_engine import RayEngine, share_done
@@ -131,6 +132,31 @@ def test_without_ray_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(lv.SettingError, match=r'expected ray .*, got no such package; try pip install "lagvae\[dist'):
         lv.fit_front("digits", PROBLEMS, method="dedicated", engine="ray", out=tmp_path / "front", **OPTIONS)
+
+
+class BusyRay:
+    """A Ray that starts at the last attempt, or never."""
+
+    def __init__(self, starts_at: int) -> None:
+        self.starts_at, self.attempts, self.ends = starts_at, 0, 0
+
+    def init(self, **_: object) -> None:
+        self.attempts += 1
+        if self.attempts < self.starts_at:
+            raise Exception("The current node timed out\nduring startup.")
+
+    def shutdown(self) -> None:
+        self.ends += 1
+
+
+def test_a_busy_machine_is_given_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    data = lv.open_data("digits")
+    slow = BusyRay(starts_at=3)
+    ray_engine._start(slow, data, 2)
+    assert (slow.attempts, slow.ends) == (3, 2)
+    with pytest.raises(lv.SolveError, match="a cluster on this machine, got The current node timed out during"):
+        ray_engine._start(BusyRay(starts_at=9), data, 2)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lagvae.data.dataset import Data
-from lagvae.errors import CheckpointError, SettingError, expected
+from lagvae.errors import CheckpointError, SettingError, SolveError, expected
 from lagvae.front.engine import Observer, Outcome, Shared, Task, in_stacks, train_together
 from lagvae.storage.lock import discard_elsewhere
 from lagvae.training.interrupt import Interrupt
@@ -29,6 +29,9 @@ LOOK_EVERY = 0.5
 
 LEAST_STORE = 80 * 2**20
 """Bytes of shared memory without which Ray does not start."""
+
+STARTS = 3
+"""How often a cluster of this machine is started, where the machine is too busy for it at first."""
 
 TRIES = 10
 """How often a point is gone on with whose process was killed, or whose machine went away."""
@@ -54,6 +57,7 @@ class RayEngine:
 
         Raises:
             SettingError: Ray is not installed, or there is no folder for the points.
+            SolveError: Ray does not start.
         """
         if not tasks:
             return
@@ -169,9 +173,16 @@ def _start(ray: Any, data: Data, cores: int | None) -> None:
         ray.init(log_to_driver=False)
         return
     arrays = {id(part.values): part.values.nbytes for part in data.parts.values() if isinstance(part.values, Tensor)}
-    ray.init(
-        num_cpus=cores,
-        object_store_memory=LEAST_STORE + 2 * sum(arrays.values()),
-        include_dashboard=False,
-        log_to_driver=False,
-    )
+    store = LEAST_STORE + 2 * sum(arrays.values())
+    reason: Exception | None = None
+    for _ in range(STARTS):
+        try:
+            ray.init(num_cpus=cores, object_store_memory=store, include_dashboard=False, log_to_driver=False)
+            return
+        except Exception as error:  # Ray waits half a minute for its processes, and then raises no class of its own
+            ray.shutdown()
+            reason = error
+    got = " ".join(str(reason).split())[:200]
+    raise SolveError(
+        expected("a cluster on this machine", got=got, fix="a less busy machine, or --engine local")
+    ) from reason

@@ -53,6 +53,14 @@ def test_a_csv_file(lagvae: Command) -> None:
     report(lagvae)
 
 
+def test_columns_of_one_name_are_kept_apart(lagvae: Command) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    np.savetxt("twins.csv", rows, delimiter=",", header="a,b,a", comments="")
+    solve(lagvae, "twins.csv")
+    assert lagvae("sample", "run", "--n", 5).status == 0
+    assert list(rows_of("samples.csv")[0]) == ["x0", "x1", "x2"]
+
+
 def test_a_folder_of_images(lagvae: Command) -> None:
     digits = load_digits()
     for number in range(120):

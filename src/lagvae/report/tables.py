@@ -66,8 +66,9 @@ def save_rows(solution: Solution, count: int, path: Path, *, seed: int = 0) -> N
     rows = model.simulate(model.prior.place(z), streams.posterior).cpu().numpy()
     names = [f"x{number}" for number in range(rows.shape[1])]
     source = Path((solution.config or {}).get("data", ""))
-    if source.suffix.lower() in TABLES and source.exists() and len(found := column_names(source)) == len(names):
-        names = found
+    if source.suffix.lower() in TABLES and source.exists():
+        found = column_names(source)
+        names = found if len(set(found)) == len(found) == len(names) else names
     save_columns(dict(zip(names, rows.T, strict=True)), path)
 
 

@@ -270,3 +270,16 @@ def test_a_function_of_one_models_draw_is_not_stacked() -> None:
     problem = "min neg_elbo s.t. code_energy <= 3"
     assert isinstance(Lagrangian(lv.Problem.parse(problem)).terms[-1], type(code_energy))
     assert "code_energy" in why_no_stack([build(problem, 0), build(problem, 1)])
+
+
+def test_a_step_that_fails_lets_go_of_the_folder_at_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(session: Session) -> None:
+        raise ZeroDivisionError("a step")
+
+    options: dict[str, Any] = {**SMALL, "epochs": 1, "device": "cpu", "progress": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "take_step", fail)
+        with pytest.raises(ZeroDivisionError, match="a step") as caught:
+            lv.fit(PROBLEMS[0], digits(), out=tmp_path / "run", **options)
+    assert caught.value.__traceback__ is not None  # which keeps the frames, and what they refer to
+    assert lv.fit(PROBLEMS[0], digits(), out=tmp_path / "run", resume=True, **options).step > 0

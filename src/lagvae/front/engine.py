@@ -137,8 +137,6 @@ def _train_stack(tasks: Sequence[Task], shared: Shared, observe: Observer) -> It
         for place, result in finish_together(fittings, company, tasks[0].settings.output, observe=observe_place):
             yield _outcome(left.pop(place), result)
     except ShapeError:
-        for fitting in fittings:
-            fitting.close()
         yield from _train_each(list(left.values()), shared, observe)
 
 

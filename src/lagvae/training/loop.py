@@ -52,6 +52,8 @@ def train(session: Session, log: RunLog, settings: Settings, *, progress: bool) 
     except StopIteration as end:
         status, message = end.value
         return status, message
+    finally:  # a step that fails ends the loop at once, and not when its generator is collected
+        steps.close()
 
 
 def training(

@@ -28,6 +28,8 @@ def finish_alone(fitting: Fitting) -> Solution:
     except StopIteration as end:
         solution: Solution = end.value
         return solution
+    finally:  # what fails lets go of folder and log at once, and not when the generator is collected
+        fitting.close()
 
 
 def finish_together(
@@ -53,6 +55,16 @@ def finish_together(
     Raises:
         ShapeError: They cannot be stacked.
     """
+    try:
+        yield from _take_steps(fittings, company, output, observe)
+    finally:
+        for fitting in fittings:
+            fitting.close()
+
+
+def _take_steps(
+    fittings: Sequence[Fitting], company: Company, output: OutputSettings, observe: Callable[[int, float], None]
+) -> Iterator[tuple[int, Solution | LagvaeError]]:
     sessions: dict[int, Session] = {}
     for place, fitting in enumerate(fittings):
         try:
@@ -62,7 +74,6 @@ def finish_together(
     if not sessions:
         return
     stack = StackSession(list(sessions.values()))
-    company.models = len(sessions)
     live = list(enumerate(sessions))
     saved = time.monotonic()
     with Interrupt() as interrupt:

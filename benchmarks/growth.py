@@ -238,6 +238,8 @@ def write_report(content: dict[str, Any]) -> str:
     lines += ["own; times are of the processor; memory is the peak beyond what the process held before.", ""]
 
     def table(title: str, header: str, body: list[str]) -> None:
+        if not body:
+            return  # not measured yet
         columns = header.count("|") - 1
         lines.extend([f"## {title}", "", header, "|" + " ---: |" * columns, *body, ""])
 

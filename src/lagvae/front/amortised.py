@@ -202,5 +202,6 @@ class AmortisedFront(Front):
 
     def _measured(self) -> Surface:
         if self.surface is None:
-            raise ProblemError(expected("a front that was trained to its end", got=self.message, fix="resume=True"))
+            fix = "a lower learning_rate" if self.status is Status.DIVERGED else "resume=True"
+            raise ProblemError(expected("a front that was trained to its end", got=self.message, fix=fix))
         return self.surface

@@ -15,6 +15,7 @@ from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.amortised import AmortisedFront
+from lagvae.front.coherence import find_incoherence
 from lagvae.front.family import Family
 from lagvae.front.front import FILE, describe_front, read_fields
 from lagvae.front.modulation import Modulation
@@ -94,7 +95,10 @@ def fit_amortised(
     )
     if status is None:
         made.points = _measure(session, opened, settings, show=progress)
-        made.surface = surface_of(made.points, session.family)
+        if trouble := find_incoherence(made.points):
+            made.status, made.message = Status.DIVERGED, trouble
+        else:
+            made.surface = surface_of(made.points, session.family)
     if made.folder is not None and status is not Status.STOPPED:
         made.write()
     log.finish({"status": str(made.status), "message": made.message, "step": made.steps})
@@ -125,7 +129,7 @@ def read_amortised(
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     network.load_state_dict(weights)
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
-    if made.points:
+    if made.points and made.status is not Status.DIVERGED:
         made.surface = surface_of(made.points, family_of(FrontSettings.of(config["front"])))
     return made
 

@@ -1,0 +1,77 @@
+"""A front that fell apart does not pass for one that is trained."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import lagvae as lv
+from lagvae.evaluation.estimate import Estimate
+from lagvae.front.amortised import AmortisedFront
+from lagvae.front.coherence import find_incoherence
+from lagvae.front.point import FrontPoint
+
+BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+def estimate(value: float) -> Estimate:
+    return Estimate(value=value, standard_error=0.1, unit="nats", bias="none", method="", examples=100)
+
+
+def member(beta: float, distortion: float, rate: float, gamma: float = 0.0) -> FrontPoint:
+    found = {"distortion": estimate(distortion), "rate": estimate(rate)}
+    return FrontPoint("", status="feasible", beta=beta, gamma=gamma, estimates={"train": found})
+
+
+def on_the_curve(beta: float, gamma: float = 0.0) -> FrontPoint:
+    """Of D = 100 - 20 log R, where D + β R is least at R = 20 / β."""
+    rate = 20 / beta
+    return member(beta, 100 - 20 * math.log(rate), rate, gamma)
+
+
+def test_a_front_of_the_best_members_holds_together() -> None:
+    assert find_incoherence([on_the_curve(beta) for beta in BETAS]) == ""
+
+
+def test_a_member_may_be_a_tenth_worse_and_no_more() -> None:
+    points = [on_the_curve(beta) for beta in BETAS]
+    others = [*points[:2], *points[3:]]
+    best = min(point.value("distortion", "train") + point.value("rate", "train") for point in others)
+    for share, holds in ((0.09, True), (0.11, False)):
+        worse = member(1.0, (1 + share) * best - 20.0, 20.0)
+        assert (find_incoherence([*points[:2], worse, *points[3:]]) == "") == holds
+
+
+@pytest.mark.parametrize("rate", [1e7, math.inf, math.nan])
+def test_an_end_whose_rate_grew_without_limit_is_named(rate: float) -> None:
+    points = [member(0.1, 20.0, rate), *map(on_the_curve, BETAS[1:])]
+    message = find_incoherence(points)
+    assert message.startswith("the member of β = 0.1 is ")
+    assert message.endswith("try a lower learning_rate")
+
+
+def test_members_that_pay_for_a_divergence_are_left_out() -> None:
+    assert find_incoherence([*map(on_the_curve, BETAS), member(1.0, 500.0, 500.0, gamma=1e4)]) == ""
+
+
+def test_nothing_is_solved_on_a_front_that_fell_apart(
+    trained_front: AmortisedFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert trained_front.folder is not None
+    assert find_incoherence(trained_front.points) == ""
+    copied = tmp_path / "front"
+    shutil.copytree(trained_front.folder, copied)
+    fallen = replace(trained_front, folder=copied, status=lv.Status.DIVERGED, message="it fell", surface=None)
+    fallen.write()
+    assert json.loads((copied / "front.json").read_text())["status"] == "diverged"
+    with pytest.raises(lv.ProblemError, match="got it fell; try a lower learning_rate"):
+        lv.load_front(copied).solve("min neg_elbo")  # type: ignore[union-attr]
+    monkeypatch.setattr("lagvae.front.fit_amortised.find_incoherence", lambda points: "it fell")
+    front = lv.fit_front("digits", epochs=1, divergence="none", hidden=(8,), latent_dim=2, progress=False)
+    assert (front.status, front.message) == (lv.Status.DIVERGED, "it fell")
+    assert len(front.points) == 11

@@ -53,9 +53,9 @@ def test_it_takes_the_steps_of_fit(tmp_path: Path) -> None:
     trainer(tmp_path).fit(module, loader())
     assert module.loss.steps == session.total_steps == 18
     for name, tensor in session.rule.state_dict().items():
-        torch.testing.assert_close(module.loss.rule.state_dict()[name], tensor, msg=name)
+        torch.testing.assert_close(module.loss.rule.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
     for name, tensor in session.model.state_dict().items():
-        torch.testing.assert_close(module.model.state_dict()[name], tensor, msg=name)
+        torch.testing.assert_close(module.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
     assert list(module.multipliers) == ["neg_elbo", "mmd"]
 
 

@@ -22,7 +22,7 @@ class Autoencoder(pl.LightningModule):
     def __init__(self, problem: str) -> None:
         super().__init__()
         self.model = lv.VAE(lv.MLPEncoder((1, 8, 8), 8, (64,)), lv.MLPDecoder(8, (1, 8, 8), (64,)), latent_dim=8)
-        self.lagrangian = LagrangianLoss(problem)  # its multipliers are in every checkpoint of yours
+        self.lagrangian = LagrangianLoss(problem, latent_dim=8)  # its multipliers are in every checkpoint
         self.streams = Streams(seed=0)
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:

@@ -87,7 +87,12 @@ class ProblemModule(LightningModule):
         super().__init__()
         self.settings = Settings().replace(**changes)
         self.model = model
-        self.loss = LagrangianLoss(problem, dual=dual or self.settings.dual.dual, balance=self.settings.primal.balance)
+        self.loss = LagrangianLoss(
+            problem,
+            dual=dual or self.settings.dual.dual,
+            balance=self.settings.primal.balance,
+            latent_dim=model.latent_dim,
+        )
         self._streams: dict[str, Streams] = {}
         self._resumed: dict[str, Any] = {}
         self.save_hyperparameters({"problem": str(self.loss.problem), **changes})

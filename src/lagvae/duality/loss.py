@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.duality.rule import DualRule
 from lagvae.duality.rules import DualRuleFactory, build_rule
+from lagvae.duality.start import MANY
 from lagvae.errors import ProblemError, expected
 from lagvae.model.draw import Draw
 from lagvae.problem.problem import Problem
@@ -32,6 +33,7 @@ class LagrangianLoss(nn.Module):
         problem: A problem or its text, every bound a number.
         dual: A rule's name, or a function of the problem that returns one.
         balance: Whether the loss is divided by the sum of its weights: multipliers do not act as learning rates then.
+        latent_dim: The model's, where the default rule is to start as ``fit`` starts it.
 
     Attributes:
         problem: What is solved.
@@ -43,14 +45,20 @@ class LagrangianLoss(nn.Module):
     """
 
     def __init__(
-        self, problem: Problem | str, *, dual: str | DualRuleFactory = "forecast", balance: bool = True
+        self,
+        problem: Problem | str,
+        *,
+        dual: str | DualRuleFactory = "forecast",
+        balance: bool = True,
+        latent_dim: int = MANY,
     ) -> None:
         super().__init__()
         self.problem = Problem.parse(problem) if isinstance(problem, str) else problem
         self.balance = balance
         self.steps = 0
         self._lagrangian = Lagrangian(self.problem)
-        self._rule = dual(self.problem) if callable(dual) else build_rule(self.problem, DualSettings(dual=dual))
+        settings = DualSettings(dual=dual) if isinstance(dual, str) else DualSettings()
+        self._rule = dual(self.problem) if callable(dual) else build_rule(self.problem, settings, latent_dim=latent_dim)
         self._device = torch.device("cpu")
         self._values = torch.zeros(len(self._lagrangian.terms))
         self._seen: list[Float[Tensor, " constraints"]] = []

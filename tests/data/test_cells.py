@@ -75,8 +75,7 @@ def test_a_sparse_table_is_never_dense_as_a_whole(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(sparse_module.SparseRows, "__getitem__", watched)
     monkeypatch.setattr(lv.Data, "fingerprint", lambda _: "")  # reads 1 MB at most, which is all of these
-    monkeypatch.setattr("lagvae.data.checks.BLOCK_VALUES", 20 * GENES)
-    monkeypatch.setattr("lagvae.data.moments.BLOCK_VALUES", 20 * GENES)
+    monkeypatch.setattr("lagvae.data.blocks.BLOCK_VALUES", 20 * GENES)
     settings = {"hidden": (8,), "latent_dim": 2, "epochs": 1, "batch_size": 20, "held_out": 0.2, "progress": False}
     solution = lv.fit("min distortion s.t. rate <= 3", make_cells(), **settings)
     assert solution.model.likelihood.name == "negative_binomial"

@@ -89,7 +89,7 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "seed": ({"seed": 1}, r"own seed \(0\), got 1"),
     "epochs": ({"epochs": 4}, r"own epochs \(3\), got 4"),
     "batch": ({"batch_size": 100}, r"own batch_size \(250\), got 100"),
-    "rate": ({"learning_rate": 1e-2}, r"own learning_rate \(0\.001\), got 0\.01"),
+    "rate": ({"learning_rate": 1e-2}, r"own learning_rate \(0\.002\), got 0\.01"),
     "optimiser": ({"optimizer": "adamw"}, r"own optimizer \(adam\), got adamw"),
     "factory": ({"optimizer": lambda w: torch.optim.SGD(w, lr=0.1)}, r"own custom \(\[\]\), got \['optimizer'\]"),
     "rule": ({"dual": "gradient"}, r"own dual \(forecast\), got gradient"),

@@ -28,8 +28,8 @@ class Front:
     """One network for all (amortised, where no problem is given), a run for each, or each from its neighbour."""
     engine: Literal["local", "ray"] = "local"
     """What trains the runs of --method dedicated: this process, or a Ray cluster (RAY_ADDRESS, else this machine)."""
-    stack: int | Literal["auto"] = "auto"
-    """For --method dedicated: runs that are trained as one; auto finds out by a few timed steps whether that pays."""
+    stack: int | Literal["auto"] | None = None
+    """For --method dedicated: runs trained as one (otherwise one by one); auto times a few steps to see what pays."""
     resume: str | None = None
     """Go on with the front in this folder."""
     overwrite: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import sys
 import tempfile
@@ -68,7 +67,9 @@ def _start(processes: Sequence[BaseProcess]) -> None:
     try:
         for process in processes:
             process.start()
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # whatever an object raises that is asked to be sent
         fix = "functions and classes of a module, e.g. functools.partial(torch.optim.AdamW, lr=1e-3)"
         raise SettingError(expected("what another process can be sent", got=str(error), fix=fix)) from error
 

@@ -1,4 +1,4 @@
-"""Does a front hold together? Each member has to be about the best of its family at its own weights."""
+"""Does a front hold together? No member may be far worse than another at its own weights."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 from lagvae.front.point import FrontPoint
 
-ALLOWED = 0.1
-"""Share of its loss by which another member may be better than a member at its own weights, beyond a nat."""
+ALLOWED = 10.0
+"""Nats by which another member may be better at a member's own weights, if they are not more than that loss itself."""
 
 
 def find_incoherence(points: Sequence[FrontPoint], *, part: str = "train") -> str:
     """Says at which weights one network failed to hold its family; "" where it holds all of it.
 
-        D_i + β_i R_i ≤ min_j (D_j + β_i R_j) + max(1 nat, 10 %)    for every member i
+        L_i - best_i ≤ max(10 nats, |best_i|),    L_i = D_i + β_i R_i,    best_i = min_j (D_j + β_i R_j)
 
-    Training is a compromise, and members may be a nat worse than a neighbour. But where the rate of one end of the
-    family has grown without limit, all that is interpolated from it is wrong, and nothing in the log of a mean over
-    the family need show it. Members with more than the lowest weight of the divergence are left out.
+    Training is a compromise, and after few steps members may be nats worse than a neighbour. But where the rate of one
+    end of the family has grown without limit, all that is interpolated from it is wrong, and nothing in the log of a
+    mean over the family need show it. Members with more than the lowest weight of the divergence are left out.
     """
     plain = [point for point in points if not point.gamma]
     betas = np.array([point.beta for point in plain])
@@ -27,7 +27,7 @@ def find_incoherence(points: Sequence[FrontPoint], *, part: str = "train") -> st
     losses = distortion[None, :] + betas[:, None] * rate[None, :]  # [weights, member]
     best = losses.min(axis=1)
     excess = np.diag(losses) - best
-    lost = ~(excess <= np.maximum(1.0, ALLOWED * np.abs(best)))  # not finite is lost too
+    lost = ~(excess <= np.maximum(ALLOWED, np.abs(best)))  # not finite is lost too
     if not lost.any():
         return ""
     worst = int(np.nanargmax(np.where(np.isfinite(excess), excess, np.inf)))

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lagvae.data.dataset import Data
 from lagvae.errors import LagvaeError
@@ -42,19 +42,22 @@ def fit_dedicated(
     folder: RunFolder | None,
     resume: bool,
     progress: bool,
-    stack: int | None = None,
+    stack: int | Literal["auto"] | None = None,
     engine: Engine | None = None,
 ) -> DedicatedFront:
     """Trains, or goes on training, what :func:`~lagvae.front.fit_front.fit_front` describes.
 
     Points that do not depend on each other are trained by ``engine``, by this process if there is none, up to ``stack``
-    of them as one; where that is None, by what a few timed steps say.
+    of them as one.
     """
-    # Elsewhere there are as many workers as points, for all that is known here.
-    is_spread = engine is not None and stack is None
-    size = 1 if method == "path" or settings.execution.devices > 1 or is_spread else stack
-    if resume and size is None and folder is not None:  # what was settled once: the same stacks give the same bits
-        size = (folder.read_config().get("front") or {}).get("stack", 1)
+    size: int | None = 1
+    if method != "path" and settings.execution.devices == 1:
+        if resume and folder is not None and not isinstance(stack, int):  # the same stacks give the same bits
+            size = (folder.read_config().get("front") or {}).get("stack", 1)
+        elif stack == "auto":  # elsewhere there are as many workers as points, for all that is known here
+            size = None if engine is None else 1
+        else:
+            size = stack or 1
 
     def build(text: str) -> Session:
         return build_session(with_numbers(text), opened, settings, model=copy.deepcopy(model), optimizer=optimizer)

@@ -59,7 +59,7 @@ def fit_front(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    stack: int | Literal["auto"] = "auto",
+    stack: int | Literal["auto"] | None = None,
     front: FrontSettings | None = None,
     settings: Settings | None = None,
     preset: str = "default",
@@ -87,8 +87,9 @@ def fit_front(
         out: Folder for everything that is written; nothing is without one.
         resume: Goes on with the front in ``out``, to the same bits as if it had never stopped.
         overwrite: Replaces the front in ``out``.
-        stack: For ``dedicated``: how many runs are trained as one, each as it would be alone, to rounding; 1 for the
-            same bits as alone. By a few timed steps if ``auto``, and 1 on a cluster.
+        stack: For ``dedicated``: how many runs are trained as one, each as it would be alone, to rounding. As many as
+            pay by a few timed steps if ``auto``, which is the clock's decision and so not the same bits every time;
+            one, or what a front that is gone on with was begun with, if none is given.
         front: What an amortised front covers.
         settings: Every other setting at once; a preset's if none are given. Of the dual rule's, ``held_out`` counts
             for an amortised front too: what is held out is measured, and problems are solved on it.
@@ -113,7 +114,7 @@ def fit_front(
         raise SettingError(expected("an engine", got=f"'{engine}'", fix=nearest(str(engine), ENGINES)))
     if engine != "local" and method != "dedicated":
         raise SettingError(expected("points that do not wait for each other", got=method, fix="--method dedicated"))
-    if stack != "auto" and (not isinstance(stack, int) or stack < 1):
+    if stack not in (None, "auto") and (not isinstance(stack, int) or stack < 1):
         raise SettingError(expected("auto or a whole number ≥ 1 as stack", got=repr(stack), fix="stack='auto'"))
     front, settings = _settings(front, settings or read_preset(preset), changes, optimizer)
     texts = [problems] if isinstance(problems, str | Problem) else list(problems)
@@ -142,8 +143,7 @@ def fit_front(
                 common["settings"], _ = settle_likelihood(settings, opened)
             return fit_amortised(opened, front=front, **common)
         chosen = RayEngine() if engine == "ray" else None
-        size = None if stack == "auto" else stack
-        return fit_dedicated(asked, opened, method=method, stack=size, engine=chosen, **common)
+        return fit_dedicated(asked, opened, method=method, stack=stack, engine=chosen, **common)
 
 
 def load_front(

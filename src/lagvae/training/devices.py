@@ -155,6 +155,8 @@ def _write(path: Path, session: Session, log: RunLog, status: Status | None = No
     """Hands a session and its log to another process."""
     tensors, plain = session.state()
     told: dict[str, Any] = {"status": status, "message": message, "seconds": log.seconds, "history": log.history}
+    if log.folder is not None:
+        told |= {"tail": log.folder.metrics.tail, "identity": log.folder.identity}
     save_checkpoint(path, session.step, {**tensors, "log/unlogged": log.unlogged}, {**plain, **told})
 
 
@@ -163,4 +165,6 @@ def _read(path: Path, session: Session, log: RunLog) -> tuple[Status | None, str
     tensors, state = load_checkpoint(path)
     session.load_state(tensors, state)
     log.seconds, log.history, log.unlogged = state["seconds"], state["history"], tensors["log/unlogged"]
+    if log.folder is not None:
+        log.folder.metrics.tail, log.folder.identity = state["tail"], state["identity"]
     return (None if state["status"] is None else Status(state["status"])), state["message"]

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import lagvae as lv
 from lagvae.evaluation.estimate import Estimate
 from lagvae.front.amortised import AmortisedFront
-from lagvae.front.coherence import find_incoherence
+from lagvae.front.coherence import blind_distortion, find_incoherence
 from lagvae.front.point import FrontPoint
+from lagvae.model.vae import mlp_vae
 
 BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
@@ -34,8 +36,30 @@ def on_the_curve(beta: float, gamma: float = 0.0) -> FrontPoint:
     return member(beta, 100 - 20 * math.log(rate), rate, gamma)
 
 
+NOWHERE = [math.inf] * len(BETAS)
+"""Of members that reach nothing without a code."""
+
+
 def test_a_front_of_the_best_members_holds_together() -> None:
-    assert find_incoherence([on_the_curve(beta) for beta in BETAS]) == ""
+    assert find_incoherence([on_the_curve(beta) for beta in BETAS], NOWHERE) == ""
+
+
+def test_members_that_are_all_lost_are_beaten_by_no_code_at_all() -> None:
+    lost = [member(beta, 20.0, 1e6) for beta in BETAS]
+    assert find_incoherence(lost, NOWHERE) == ""  # as good as each other
+    message = find_incoherence(lost, [60.0] * len(BETAS))
+    assert message.startswith("the member of β = 10 is 1e+07 nats worse at its own weights than another, or than with")
+
+
+def test_what_is_reached_without_a_code_is_the_decoders_own() -> None:
+    """A decoder that says 1/2 whatever it is told: 64 log 2 nats."""
+    model = mlp_vae((1, 8, 8), latent_dim=3, hidden=(4,))
+    for parameter in model.decoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    examples = lv.open_data("digits").train
+    assert blind_distortion(model, examples, seed=0) == pytest.approx(64 * math.log(2), rel=1e-5)
+    torch.nn.init.constant_(list(model.decoder.parameters())[-1], 3.0)  # it says 0.95: costs more
+    assert blind_distortion(model, examples, seed=0) > 80
 
 
 @pytest.mark.parametrize(("lower", "allowed"), [(0.0, 68.7), (65.0, 10.0)], ids=["the loss itself", "ten nats"])
@@ -46,34 +70,42 @@ def test_how_much_worse_a_member_may_be(lower: float, allowed: float) -> None:
     best = min(point.value("distortion", "train") + point.value("rate", "train") for point in others)
     for excess, holds in ((0.99 * allowed, True), (1.01 * allowed, False)):
         worse = member(1.0, best + excess - 20.0, 20.0)
-        assert (find_incoherence([*points[:2], worse, *points[3:]]) == "") == holds
+        assert (find_incoherence([*points[:2], worse, *points[3:]], NOWHERE) == "") == holds
 
 
 @pytest.mark.parametrize("rate", [1e7, math.inf, math.nan])
 def test_an_end_whose_rate_grew_without_limit_is_named(rate: float) -> None:
     points = [member(0.1, 20.0, rate), *map(on_the_curve, BETAS[1:])]
-    message = find_incoherence(points)
+    message = find_incoherence(points, NOWHERE)
     assert message.startswith("the member of β = 0.1 is ")
     assert message.endswith("try a lower learning_rate")
 
 
 def test_members_that_pay_for_a_divergence_are_left_out() -> None:
-    assert find_incoherence([*map(on_the_curve, BETAS), member(1.0, 500.0, 500.0, gamma=1e4)]) == ""
+    assert find_incoherence([*map(on_the_curve, BETAS), member(1.0, 500.0, 500.0, gamma=1e4)], NOWHERE) == ""
 
 
 def test_nothing_is_solved_on_a_front_that_fell_apart(
     trained_front: AmortisedFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert trained_front.folder is not None
-    assert find_incoherence(trained_front.points) == ""
+    assert find_incoherence(trained_front.points, [math.inf] * 11) == ""
     copied = tmp_path / "front"
     shutil.copytree(trained_front.folder, copied)
     fallen = replace(trained_front, folder=copied, status=lv.Status.DIVERGED, message="it fell", surface=None)
     fallen.write()
     assert json.loads((copied / "front.json").read_text())["status"] == "diverged"
-    with pytest.raises(lv.ProblemError, match="got it fell; try a lower learning_rate"):
+    with pytest.raises(lv.ProblemError, match="got it fell; try training it again so"):
         lv.load_front(copied).solve("min neg_elbo")  # type: ignore[union-attr]
-    monkeypatch.setattr("lagvae.front.fit_amortised.find_incoherence", lambda points: "it fell")
+    monkeypatch.setattr("lagvae.front.fit_amortised.find_incoherence", lambda points, blind: "it fell")
     front = lv.fit_front("digits", epochs=1, divergence="none", hidden=(8,), latent_dim=2, progress=False)
     assert (front.status, front.message) == (lv.Status.DIVERGED, "it fell")
     assert len(front.points) == 11
+
+
+def test_a_front_that_really_diverges_says_so(tmp_path: Path) -> None:
+    settings = {"hidden": (32,), "latent_dim": 4, "batch_size": 100, "epochs": 20, "progress": False}
+    front = lv.fit_front("digits", divergence="none", learning_rate=3e-2, out=tmp_path, **settings)
+    assert front.status is lv.Status.DIVERGED
+    assert "try a lower learning_rate" in front.message
+    assert lv.fit_front("digits", divergence="none", **settings).status is lv.Status.FEASIBLE

@@ -31,7 +31,7 @@ def print_front(front: Front) -> None:
     console.print(f"\nfront    {front.folder}", markup=False, soft_wrap=True)
     if front.status == "stopped":
         console.print(f"next     lagvae front --resume {front.folder}", markup=False, soft_wrap=True)
-    elif front.points:
+    elif front.points and front.status != "diverged":
         bound = _bound(front)
         command = f'lagvae solve {front.folder} "max mi s.t. neg_elbo <= {bound}"'
         console.print(f"next     {command}", markup=False, soft_wrap=True)

@@ -202,6 +202,6 @@ class AmortisedFront(Front):
 
     def _measured(self) -> Surface:
         if self.surface is None:
-            fix = "a lower learning_rate" if self.status is Status.DIVERGED else "resume=True"
+            fix = "training it again so" if self.status is Status.DIVERGED else "resume=True"
             raise ProblemError(expected("a front that was trained to its end", got=self.message, fix=fix))
         return self.surface

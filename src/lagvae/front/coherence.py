@@ -1,37 +1,58 @@
-"""Does a front hold together? No member may be far worse than another at its own weights."""
+"""Does a front hold together? No member may be far worse than another, or than no code at all, at its own weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from lagvae.data.examples import Examples
 from lagvae.front.point import FrontPoint
+from lagvae.model.vae import VAE
+from lagvae.streams import Streams, derive_seed
 
 ALLOWED = 10.0
-"""Nats by which another member may be better at a member's own weights, if they are not more than that loss itself."""
+"""Nats by which a member may be beaten at its own weights, if they are not more than the better loss itself."""
+BLIND = 1000
+"""Training examples on which members are tried without a code."""
 
 
-def find_incoherence(points: Sequence[FrontPoint], *, part: str = "train") -> str:
+def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, part: str = "train") -> str:
     """Says at which weights one network failed to hold its family; "" where it holds all of it.
 
-        L_i - best_i ≤ max(10 nats, |best_i|),    L_i = D_i + β_i R_i,    best_i = min_j (D_j + β_i R_j)
+        L_i - best_i ≤ max(10 nats, |best_i|),    L_i = D_i + β_i R_i,    best_i = min(D_i⁰, min_j (D_j + β_i R_j))
 
-    Training is a compromise, and after few steps members may be nats worse than a neighbour. But where the rate of one
-    end of the family has grown without limit, all that is interpolated from it is wrong, and nothing in the log of a
-    mean over the family need show it. Members with more than the lowest weight of the divergence are left out.
+    with D⁰ of codes drawn from the prior. Training is a compromise, and after few steps members may be nats worse than
+    a neighbour. But where rates have grown without limit, at one end of the family or everywhere, all that is
+    interpolated is wrong, and no number in the log need be infinite.
+
+    Args:
+        points: Members. Those with more than the lowest weight of the divergence are left out.
+        blind: D⁰ of each of the others, by :func:`blind_distortion`.
+        part: Of the data.
     """
     plain = [point for point in points if not point.gamma]
     betas = np.array([point.beta for point in plain])
     distortion, rate = (np.array([point.value(name, part) for point in plain]) for name in ("distortion", "rate"))
     losses = distortion[None, :] + betas[:, None] * rate[None, :]  # [weights, member]
-    best = losses.min(axis=1)
+    best = np.fmin(losses.min(axis=1), np.array(blind))
     excess = np.diag(losses) - best
     lost = ~(excess <= np.maximum(ALLOWED, np.abs(best)))  # not finite is lost too
     if not lost.any():
         return ""
-    worst = int(np.nanargmax(np.where(np.isfinite(excess), excess, np.inf)))
+    worst = int(np.argmax(np.where(lost, np.nan_to_num(excess, nan=np.inf), -np.inf)))
     return (
-        f"the member of β = {betas[worst]:.3g} is {excess[worst]:.3g} nats worse than another at its own weights:"
-        " training did not hold there; try a lower learning_rate"
+        f"the member of β = {betas[worst]:.3g} is {excess[worst]:.3g} nats worse at its own weights than another, or"
+        " than without a code: training did not hold there; try a lower learning_rate"
     )
+
+
+@torch.no_grad()
+def blind_distortion(member: VAE, examples: Examples, *, seed: int) -> float:
+    """Returns D⁰ = E_q(x)p(z) [-log p(x|z)]: what a member reaches with codes that know nothing of x, at no rate."""
+    streams = Streams(derive_seed(seed, "front", "blind"), member.device)
+    index = torch.arange(min(len(examples), BLIND))
+    x = member.likelihood.prepare(examples.gather(index).to(member.device), streams.binarisation)
+    z = member.prior.place(streams.prior_sample(torch.empty(len(index), member.latent_dim, device=member.device)))
+    return -float(member.likelihood.log_prob(member.decoder(z).flatten(1), x.flatten(1)).mean())

@@ -15,7 +15,7 @@ from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.amortised import AmortisedFront
-from lagvae.front.coherence import find_incoherence
+from lagvae.front.coherence import blind_distortion, find_incoherence
 from lagvae.front.family import Family
 from lagvae.front.front import FILE, describe_front, read_fields
 from lagvae.front.modulation import Modulation
@@ -95,7 +95,7 @@ def fit_amortised(
     )
     if status is None:
         made.points = _measure(session, opened, settings, show=progress)
-        if trouble := find_incoherence(made.points):
+        if trouble := find_incoherence(made.points, _measure_blind(session, opened, settings)):
             made.status, made.message = Status.DIVERGED, trouble
         else:
             made.surface = surface_of(made.points, session.family)
@@ -242,3 +242,13 @@ def _measure(session: FrontSession, data: Data, settings: Settings, *, show: boo
                     )
                 )
     return tuple(points)
+
+
+def _measure_blind(session: FrontSession, data: Data, settings: Settings) -> list[float]:
+    """Returns what each member without a divergence reaches without a code."""
+    family, device = session.family, session.device
+    weights = torch.tensor([[beta, family.gamma[0]] for beta in np.geomspace(*family.beta, BETAS)], device=device)
+    return [
+        blind_distortion(session.model.fold(condition), data.train, seed=settings.execution.seed)
+        for condition in family.conditions(weights.float())
+    ]

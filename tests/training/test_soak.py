@@ -21,7 +21,7 @@ TOLERANCE = 200.0
 """Bytes per step by which memory may grow: 50 MB in such an hour. A line of the log, of which there is one in 50 steps,
 keeps about 3 kB."""
 LEAK = mmap.PAGESIZE
-"""Bytes per step that the control leaks: a page of its own, which memory that earlier tests freed cannot stand in for."""
+"""Bytes per step that the control leaks: pages of its own, which freed memory cannot stand in for."""
 
 needs_statm = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="reads /proc for the memory of a process"

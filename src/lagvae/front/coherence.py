@@ -12,8 +12,8 @@ from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
 from lagvae.streams import Streams, derive_seed
 
-ALLOWED = 10.0
-"""Nats by which a member may be beaten at its own weights, if they are not more than the better loss itself."""
+NATS, TIMES = 1000.0, 10.0
+"""How much a member may be beaten by at its own weights: so many nats, or so many times the better loss."""
 BLIND = 1000
 """Training examples on which members are tried without a code."""
 
@@ -21,11 +21,11 @@ BLIND = 1000
 def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, part: str = "train") -> str:
     """Says at which weights one network failed to hold its family; "" where it holds all of it.
 
-        L_i - best_i ≤ max(10 nats, |best_i|),    L_i = D_i + β_i R_i,    best_i = min(D_i⁰, min_j (D_j + β_i R_j))
+        L_i - best_i ≤ max(1000 nats, 10 |best_i|),    L_i = D_i + β_i R_i,    best_i = min(D_i⁰, min_j (D_j + β_i R_j))
 
-    with D⁰ of codes drawn from the prior. Training is a compromise, and after few steps members may be nats worse than
-    a neighbour. But where rates have grown without limit, at one end of the family or everywhere, all that is
-    interpolated is wrong, and no number in the log need be infinite.
+    with D⁰ of codes drawn from the prior. After few steps a rate of tens of nats, times β = 10, is no sign of anything.
+    But where rates have grown without limit, at one end of the family or everywhere, all that is interpolated is
+    wrong, and no number in the log need be infinite.
 
     Args:
         points: Members. Those with more than the lowest weight of the divergence are left out.
@@ -38,7 +38,7 @@ def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, pa
     losses = distortion[None, :] + betas[:, None] * rate[None, :]  # [weights, member]
     best = np.fmin(losses.min(axis=1), np.array(blind))
     excess = np.diag(losses) - best
-    lost = ~(excess <= np.maximum(ALLOWED, np.abs(best)))  # not finite is lost too
+    lost = ~(excess <= np.maximum(NATS, TIMES * np.abs(best)))  # not finite is lost too
     if not lost.any():
         return ""
     worst = int(np.argmax(np.where(lost, np.nan_to_num(excess, nan=np.inf), -np.inf)))

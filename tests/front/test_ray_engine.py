@@ -24,7 +24,7 @@ from lagvae.settings import Settings
 from small_fronts import SMALL
 from tiny_runs import assert_same_run
 
-OPTIONS: dict[str, Any] = {**SMALL, "batch_size": 500, "epochs": 90, "checkpoint_seconds": 0.0}
+OPTIONS: dict[str, Any] = {**SMALL, "batch_size": 500, "epochs": 600, "checkpoint_seconds": 0.0}
 PROBLEMS = ["max mi s.t. neg_elbo <= 40:60:20"]
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds a cluster's processes in /proc")

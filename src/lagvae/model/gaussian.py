@@ -24,6 +24,10 @@ class DiagonalGaussian:
         """Returns z = mean + std * noise, differentiable in mean and std (the reparameterisation)."""
         return torch.addcmul(self.mean, self.log_std.exp(), noise)
 
+    def expand(self, samples: int) -> DiagonalGaussian:
+        """Returns the same posteriors ``samples`` times, stacked in front; nothing is copied."""
+        return DiagonalGaussian(*(part.expand(samples, *part.shape) for part in (self.mean, self.log_std)))
+
     def log_prob(self, z: Float[Tensor, "*stack batch latent"]) -> Float[Tensor, "*stack batch"]:
         """Returns log q(z), in nats."""
         standardised = (z - self.mean) * (-self.log_std).exp()

@@ -81,12 +81,8 @@ class StackedVAE:
         precision: AbstractContextManager[object],
     ) -> Draw:
         def draw_again(samples: int) -> Draw:
-            stacked = DiagonalGaussian(
-                posterior.mean.expand(samples, *posterior.mean.shape),
-                posterior.log_std.expand(samples, *posterior.log_std.shape),
-            )
             with precision:
-                return self._draw_at(x.expand(samples, *x.shape), stacked, streams, precision)
+                return self._draw_at(x.expand(samples, *x.shape), posterior.expand(samples), streams, precision)
 
         rows = list(zip(posterior.mean.detach().unbind(-3), streams, strict=True))
         z = posterior.at(torch.stack([own.posterior_noise(mean) for mean, own in rows], dim=-3))

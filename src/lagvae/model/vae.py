@@ -81,12 +81,8 @@ class VAE(nn.Module):
         """
 
         def draw_again(samples: int) -> Draw:
-            stacked = DiagonalGaussian(
-                posterior.mean.expand(samples, *posterior.mean.shape),
-                posterior.log_std.expand(samples, *posterior.log_std.shape),
-            )
             with precision:
-                return self._draw_at(x.expand(samples, *x.shape), stacked, streams, precision)
+                return self._draw_at(x.expand(samples, *x.shape), posterior.expand(samples), streams, precision)
 
         z = posterior.at(streams.posterior_noise(posterior.mean))
         return Draw(

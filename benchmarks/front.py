@@ -78,7 +78,7 @@ SETUPS = {
 }
 
 
-def train_front(name: str) -> dict[str, Any]:
+def train_front(name: str, device: str) -> dict[str, Any]:
     """Trains a setup's front, solves problems on it, and returns points and what was measured."""
     import torch
 
@@ -87,7 +87,7 @@ def train_front(name: str) -> dict[str, Any]:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     setup = SETUPS[name]
-    settings = {"activation": "softplus", "learning_rate": RATE, **setup.settings}
+    settings = {"activation": "softplus", "learning_rate": RATE, "device": device, **setup.settings}
     if settings.pop("network", "mlp") == "convolutional":
         settings["model"] = convolutional_vae(settings.pop("latent_dim"), seed=0)
     began = time.process_time()
@@ -115,7 +115,7 @@ def train_front(name: str) -> dict[str, Any]:
         "processor_seconds": seconds,
         "threads": threads,
         "steps": front.steps,
-        "hardware": hardware(),
+        "hardware": hardware(device),
         "date": datetime.date.today().isoformat(),
     }
 
@@ -221,6 +221,9 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help="train what is missing")
     parser.add_argument("--setups", nargs="*", choices=list(SETUPS), default=list(SETUPS))
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a thread each; 1: one with every thread")
+    parser.add_argument(
+        "--device", default="cpu", help="cuda: the runs beside fronts as stacks on a graphics processor"
+    )
     parser.add_argument("--time", action="store_true", help="time a step against a plain run's")
     arguments = parser.parse_args()
     points: dict[str, Any] = json.loads(POINTS.read_text()) if POINTS.exists() else {}
@@ -232,10 +235,10 @@ def main() -> None:
         }
     for name in arguments.setups if arguments.train else ():
         if name not in points:
-            points[name] = train_front(name)
+            points[name] = train_front(name, arguments.device)
             POINTS.write_text(json.dumps(points, indent=1) + "\n")
         cache = Cache(RESULTS / ("regret_runs.jsonl" if name == "mnist" else "front_runs.jsonl"))
-        cache.fill(SETUPS[name].runs(learning_rate=RATE), jobs=arguments.jobs)
+        cache.fill(SETUPS[name].runs(learning_rate=RATE), jobs=arguments.jobs, device=arguments.device)
     POINTS.write_text(json.dumps(points, indent=1) + "\n")
     text = "\n".join(page(points)) + "\n"
     (RESULTS / "front.md").write_text(text)

@@ -54,8 +54,12 @@ def train_on_bits(run: Run) -> Record:
     return {**train(run, source=(first, test)), "hardware": hardware(), "date": datetime.date.today().isoformat()}
 
 
-def hardware() -> str:
-    """Names the processor."""
+def hardware(device: str = "cpu") -> str:
+    """Names the processor, or the graphics processor."""
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.exists() else ""
     model = next((line.split(": ")[1] for line in text.splitlines() if line.startswith("model name")), "a processor")

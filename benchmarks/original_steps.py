@@ -65,10 +65,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", action="store_true", help="train what is missing")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a thread each; 1: one with every thread")
+    parser.add_argument("--device", default="cpu", help="cuda: as stacks on a graphics processor")
     arguments = parser.parse_args()
     cache = Cache(RESULTS / "original_steps_runs.jsonl")
     if arguments.train:
-        cache.fill(RUNS, jobs=arguments.jobs)
+        cache.fill(RUNS, jobs=arguments.jobs, device=arguments.device)
     page = "\n".join(table(cache)) + "\n"
     (RESULTS / "original_steps.md").write_text(page)
     print(page)

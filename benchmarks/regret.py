@@ -227,12 +227,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", action="store_true", help="train what is missing")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a thread each; 1: one with every thread")
+    parser.add_argument("--device", default="cpu", help="cuda: as stacks on a graphics processor")
     parser.add_argument("--rules", nargs="*", default=[DEFAULT, *OTHERS])
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     arguments = parser.parse_args()
     cache = Cache(RESULTS / "regret_runs.jsonl")
     if arguments.train:
-        cache.fill(wanted(arguments.rules, arguments.seeds), jobs=arguments.jobs)
+        cache.fill(wanted(arguments.rules, arguments.seeds), jobs=arguments.jobs, device=arguments.device)
     page = "\n".join(table(cache, arguments.rules, arguments.seeds)) + "\n"
     (RESULTS / "regret.md").write_text(page)
     print(page)

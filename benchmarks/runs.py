@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import lagvae as lv
+    from lagvae.settings import Settings
 
 Record = dict[str, Any]
 
@@ -58,7 +59,47 @@ def train(run: Run, source: Any = None) -> Record:
     import torch
 
     import lagvae as lv
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    began = time.monotonic()
+    problem, settings, parts = _asked(run)
+    data = run.data if source is None else source
+    solution = lv.fit(problem, data, settings=settings, progress=False, **parts)
+    return _record(solution, time.monotonic() - began)
+
+
+def train_together(runs: Sequence[Run], device: str) -> Iterator[tuple[Run, Record]]:
+    """Trains runs of like terms, networks and lengths as one stack; yields each and its record, with the device's name.
+
+    Args:
+        runs: On the same data.
+        device: Where; a stack of the original's networks is for a graphics processor.
+    """
+    import lagvae as lv
+    from lagvae.training.fit import fitting
+    from lagvae.training.hardware import describe, pick_device
+    from lagvae.training.loop import Company
+    from lagvae.training.solution import Solution
+    from lagvae.training.together import finish_together
+
+    began = time.monotonic()
+    data, company = lv.open_data(runs[0].data, progress=False), Company(len(runs))
+    asked = [_asked(run, device=device) for run in runs]
+    fittings = [fitting(problem, data, settings, company=company, **parts) for problem, settings, parts in asked]
+    for place, ended in finish_together(fittings, company, asked[0][1].output):
+        if not isinstance(ended, Solution):
+            raise ended
+        seconds = (time.monotonic() - began) / len(runs)
+        yield runs[place], {**_record(ended, seconds), "device": describe(pick_device(device)), "stack": len(runs)}
+
+
+def _asked(run: Run, **changes: Any) -> tuple[lv.Problem, Settings, dict[str, Any]]:
+    """Returns a run's problem, its settings, and what settings cannot say."""
+    import torch
+
+    import lagvae as lv
     from lagvae.duality.rule import DualRule
+    from lagvae.settings import Settings, preset
 
     class WarmUp(DualRule):
         """Fixed multipliers, reached linearly over the first third of the run."""
@@ -70,24 +111,24 @@ def train(run: Run, source: Any = None) -> Record:
         def update(self, violations: torch.Tensor, *, progress: float) -> None:
             self.multipliers.copy_(self.final * min(1.0, 3 * progress))
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
-    problem, dual = lv.Problem.parse(run.problem), run.dual
-    data = run.data if source is None else source
-    began = time.monotonic()
+    problem = lv.Problem.parse(run.problem)
     options: dict[str, Any] = dict(run.settings)
-    options = {**({} if "preset" in options else ORIGINAL), **options, "seed": run.seed, "progress": False}
+    begun = preset(options.pop("preset")) if "preset" in options else Settings().replace(**ORIGINAL)
+    parts: dict[str, Any] = {}
     if options.pop("network", "mlp") == "convolutional":
-        options["model"] = convolutional_vae(options.pop("latent_dim"), seed=run.seed)
-    if dual == "warmup":
+        parts["model"] = convolutional_vae(options.pop("latent_dim"), seed=run.seed)
+    if run.dual == "warmup":
         # "min distortion + 2*rate + 10*mmd", as bounds of 0 on what is weighted beside the distortion.
         weights = {t: w for t, w in problem.objective.quantity.items if t.name != "distortion"}
-        terms = [1.0 * term <= 1e-9 for term in weights]
-        bounded = lv.Problem(lv.Minimize(lv.distortion), terms)
-        solution = lv.fit(bounded, data, dual=partial(WarmUp, multipliers=list(weights.values())), **options)
-    elif dual == "fixed":
-        solution = lv.fit(problem, data, **options)
-    else:
-        solution = lv.fit(problem, data, dual=dual, **options)
+        problem = lv.Problem(lv.Minimize(lv.distortion), [1.0 * term <= 1e-9 for term in weights])
+        parts["dual"] = partial(WarmUp, multipliers=list(weights.values()))
+    elif run.dual != "fixed":
+        options["dual"] = run.dual
+    return problem, begun.replace(**options, seed=run.seed, **changes), parts
+
+
+def _record(solution: lv.Solution, seconds: float) -> Record:
+    """Returns what is kept of a run that ended."""
     evaluation = solution.evaluation
     if evaluation is None:
         return {"status": str(solution.status), "message": solution.message}
@@ -100,7 +141,7 @@ def train(run: Run, source: Any = None) -> Record:
         "violations": solution.violations,
         "multipliers": solution.multipliers,
         "steps": solution.step,
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(seconds, 1),
         "trace": {
             "step": [record["step"] for record in solution.history],
             **{
@@ -147,6 +188,20 @@ def convolutional_vae(latent_dim: int, *, seed: int) -> lv.VAE:
     return lv.VAE(encoder, decoder, latent_dim=latent_dim)
 
 
+def stacks_of(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
+    """Yields the runs in groups that can be trained as one, of at most ``size``."""
+    from lagvae.duality.lagrangian import Lagrangian
+
+    groups: dict[Any, list[Run]] = {}
+    for run in runs:
+        lagrangian = Lagrangian(_asked(run)[0])
+        like = (run.data, run.settings, lagrangian.terms, len(lagrangian.names))
+        groups.setdefault(like, []).append(run)
+    for group in groups.values():
+        for first in range(0, len(group), size):
+            yield group[first : first + size]
+
+
 class Cache:
     """Results by run, in a file of one JSON line each; interrupted work goes on where it was."""
 
@@ -181,11 +236,22 @@ class Cache:
         *,
         jobs: int,
         work: Callable[[Run], Record] = train,
+        device: str = "cpu",
+        stack: int = 32,
         say: Callable[[str], None] = print,
     ) -> None:
-        """Trains what is missing, ``jobs`` at a time with one thread each (or one with all threads)."""
+        """Trains what is missing, ``jobs`` at a time with one thread each (or one with all threads).
+
+        On a graphics processor as stacks of up to ``stack`` runs that differ in problem, rule and seed alone.
+        """
         missing = [run for run in dict.fromkeys(runs) if run not in self]
         if not missing:
+            return
+        if device != "cpu":
+            for together in stacks_of(missing, stack):
+                for run, record in train_together(together, device):
+                    self.add(run, record)
+                    say(f"{run.dual} seed {run.seed} {run.problem}: {record['status']}")
             return
         if jobs > 1:
             os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,12 +1,13 @@
 """What training many models as one is worth: models x steps per second, and the ratio to one by one.
 
     python benchmarks/stacks.py                     digits, hidden 128, 256, 1024; stacks of 1, 4, 8, 16
-    python benchmarks/stacks.py --device cuda       MNIST, the original's networks; stacks of 1, 8, 26, 56, captured
+    python benchmarks/stacks.py --device cuda       MNIST, the original's networks; stacks of 1, 8, 26, 56
 
 The problem is ``max mi s.t. neg_elbo <= 30, mmd <= 5e-3``, bounds a little apart, another seed each. Rounds of all arms
-take turns in one process; a figure is the arm's fastest round. On a processor the clock is the process's own, in one
-thread: other work on the machine does not count. Rows go to ``benchmarks/results/stacks_rows.jsonl`` as they are made,
-so that it resumes, and to ``stacks.md``.
+take turns in one process; a figure is the arm's fastest round. On a graphics processor steps are recorded as graphs;
+one by one is eager there, and one model recorded is an arm of its own. On a processor the clock is the process's own,
+in one thread: other work on the machine does not count. Rows go to ``benchmarks/results/stacks_rows.jsonl`` as they
+are made, so that it resumes, and to ``stacks.md``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ from lagvae.training.stack import StackSession
 RESULTS = Path(__file__).parent / "results"
 ROWS = RESULTS / "stacks_rows.jsonl"
 ROUNDS = 4
+LAYERS = ((784, 1024), (1024, 1024), (1024, 128), (64, 1024), (1024, 1024), (1024, 784))
+"""Of the original's networks."""
+WEIGHTS = sum(inputs * units + units for inputs, units in LAYERS)
+FLOPS = 6 * 250 * sum(inputs * units for inputs, units in LAYERS)
+"""Of a step: a product forwards, two backwards."""
 CPU = [
     {"data": "digits", "hidden": [width, width], "latent_dim": 16, "batch_size": batch, "precision": precision}
     for width, batch, precision in (
@@ -61,7 +67,9 @@ def sessions(count: int, device: str, data: str, **settings: Any) -> list[Sessio
 
 def arms(case: dict[str, Any], device: str) -> Iterator[tuple[str, int, Callable[[], object]]]:
     """Yields name, number of models and a step of each arm."""
-    yield "one by one", 1, sessions(1, device, **case)[0].take_step
+    yield "one by one", 1, sessions(1, device, **case, capture=False)[0].take_step
+    if device == "cuda":
+        yield "recorded", 1, sessions(1, device, **case)[0].take_step
     for size in SIZES[device]:
         yield f"stack of {size}", size, StackSession(sessions(size, device, **case)).take_step
 
@@ -100,7 +108,9 @@ def main() -> None:
     waiting = [case for case in cases if not any((row["device"], row["case"]) == (where, case) for row in rows)]
     for case in waiting[: options.most]:
         found = measure(case, options.device, seconds=options.seconds)
-        made = {"torch": torch.__version__, "date": datetime.date.today().isoformat()}
+        made: dict[str, Any] = {"torch": torch.__version__, "date": datetime.date.today().isoformat()}
+        if options.device == "cuda":
+            made["peaks"] = device_peaks(case["precision"])
         rows.append({"device": where, "case": case, "models_x_steps_per_second": found, **made})
         with ROWS.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
@@ -125,8 +135,50 @@ def report(rows: list[dict[str, Any]]) -> str:
             cells = [f"{found[n]:,.0f} ({found[n] / alone:.2f})" if n in found else "" for n in stacks]
             start = [case["data"], case.get("hidden", [1024])[0], case.get("batch_size", 250), case["precision"]]
             text += [f"| {' | '.join(map(str, [*start, f'{alone:,.0f}', *cells]))} |"]
-        text += [""]
+        text += ["", *shares([row for row in own if "peaks" in row])]
     return "\n".join(text)
+
+
+def shares(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yields the table of what the steps make of the device: matrix products, and what Adam has to move."""
+    if not rows:
+        return
+    yield "Shares of the device's own peaks, measured in the same call: of a product of 8,192 x 8,192 matrices, by the"
+    yield "networks' products (5.85 GFLOP a step); and of a large copy, by the 28 bytes per weight that Adam moves."
+    yield ""
+    yield "| networks | models | ms per step | TFLOP/s | of the peak | Adam's TB/s | of the peak |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    for row in rows:
+        for name, pace in row["models_x_steps_per_second"].items():
+            models = int(name.removeprefix("stack of ")) if name.startswith("stack") else 1
+            flops, moved = pace * FLOPS / 1e12, pace * WEIGHTS * 28 / 1e12
+            matrix, memory = row["peaks"]["matrix"] / 1e12, row["peaks"]["memory"] / 1e12
+            cells = (f"{1000 * models / pace:.3f}", f"{flops:.1f}", f"{flops / matrix:.0%}", f"{moved:.2f}")
+            yield f"| {row['case']['precision']} | {name} | {' | '.join(cells)} | {moved / memory:.0%} |"
+    yield ""
+
+
+def device_peaks(precision: str) -> dict[str, float]:
+    """Returns the FLOP/s of a large matrix product and the bytes/s of a large copy, reads and writes together."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=dtype) for _ in range(2))
+    source = torch.randn(1 << 30, device="cuda")
+    target = torch.empty_like(source)
+
+    def seconds(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(8):
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            work()
+            torch.cuda.synchronize()
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return {
+        "matrix": 2 * 8192**3 / seconds(lambda: a @ b),
+        "memory": 2 * 4 * source.numel() / seconds(lambda: target.copy_(source)),
+    }
 
 
 def _processor() -> str:

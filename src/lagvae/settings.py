@@ -111,6 +111,8 @@ class ExecutionSettings:
     """How many devices share each batch: graphics processors, or processes on the processor."""
     precision: Precision = "auto"
     """bfloat16 networks where the hardware does them well (auto), or always, or never."""
+    capture: bool = True
+    """On a graphics processor: record a step once and replay it, with no Python in between."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,15 @@ def test_of_shared_values_only_the_picked_go_to_another_device(examples: Example
         assert picked.to("cpu").values is examples.values
     else:
         assert moved.values is examples.values
+
+
+def test_examples_in_use_on_a_device_are_not_sent_again(examples: Examples) -> None:
+    moved = examples.to("meta")
+    assert examples.to("meta") is moved
+    there = pickle.loads(pickle.dumps(examples))  # what is on this machine's devices stays here
+    assert there.to("meta") is not moved
+    del moved
+    assert not examples._moved
 
 
 def test_missing_labels_stay_missing(values: torch.Tensor) -> None:

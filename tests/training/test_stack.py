@@ -14,6 +14,7 @@ import lagvae as lv
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.settings import Settings
 from lagvae.terms.term import term
+from lagvae.training.batches import gather_together
 from lagvae.training.build import build_session
 from lagvae.training.session import Session
 from lagvae.training.stack import StackSession, why_no_stack
@@ -283,3 +284,13 @@ def test_a_step_that_fails_lets_go_of_the_folder_at_once(tmp_path: Any, monkeypa
             lv.fit(PROBLEMS[0], digits(), out=tmp_path / "run", **options)
     assert caught.value.__traceback__ is not None  # which keeps the frames, and what they refer to
     assert lv.fit(PROBLEMS[0], digits(), out=tmp_path / "run", resume=True, **options).step > 0
+
+
+def test_batches_of_shared_examples_are_gathered_in_one_visit() -> None:
+    shared = [session.batches for session in build_all()]
+    assert len({id(own.examples.values) for own in shared}) == 1
+    own = [build(PROBLEMS[0], seed, held_out=0.2).batches for seed in range(3)]  # each of other rows
+    for batches in (shared, own):
+        for step in (0, 1, 20):
+            expected = torch.stack([one.at(step) for one in batches])
+            assert torch.equal(gather_together(batches, step), expected)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ class Examples:
     values: Tensor | np.memmap | SparseRows
     labels: Tensor | None = None
     rows: Tensor | None = None
+    _moved: WeakValueDictionary[torch.device, Examples] = field(
+        default_factory=WeakValueDictionary, init=False, repr=False
+    )
 
     def __len__(self) -> int:
         return int(self.values.shape[0]) if self.rows is None else len(self.rows)
@@ -45,16 +49,21 @@ class Examples:
     def to(self, device: torch.device | str) -> Examples:
         """Returns the examples with their tensors on ``device``; a memory map and a sparse table stay what they are.
 
-        Of an array that is shared only the examples themselves go to another device.
+        Of an array that is shared only the examples themselves go to another device. While they are in use there, they
+        are not sent again: runs side by side share them.
         """
+        device = torch.device(device)
+        if device in self._moved:
+            return self._moved[device]
         values, rows = self.values, self.rows
-        if isinstance(values, Tensor) and rows is not None and values.device != torch.device(device):
+        if isinstance(values, Tensor) and rows is not None and values.device != device:
             values, rows = values.index_select(0, rows), None
-        return Examples(
+        moved = self._moved[device] = Examples(
             values=values.to(device) if isinstance(values, Tensor) else values,
             labels=None if self.labels is None else self.labels.to(device),
             rows=rows,
         )
+        return moved
 
     def gather(self, index: Int64[Tensor, " batch"]) -> Shaped[Tensor, "batch ..."]:
         """Returns the examples at ``index`` in their stored dtype, on the device of the values."""
@@ -86,12 +95,14 @@ class Examples:
 
     def __getstate__(self) -> dict[str, object]:
         """What another process is sent: of a memory map its place, not its content."""
-        state = dict(vars(self))
+        state = {name: value for name, value in vars(self).items() if name != "_moved"}
         return state | ({"values": Place.of(self.values)} if isinstance(self.values, np.memmap) else {})
 
     def __setstate__(self, state: dict[str, object]) -> None:
         values = state["values"]
-        vars(self).update(state | ({"values": values.open()} if isinstance(values, Place) else {}))
+        vars(self).update(
+            {"_moved": WeakValueDictionary()} | state | ({"values": values.open()} if isinstance(values, Place) else {})
+        )
 
 
 def binarise(raw: Shaped[Tensor, "..."], generator: torch.Generator) -> Float32[Tensor, "..."]:

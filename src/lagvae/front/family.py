@@ -28,13 +28,13 @@ class Family:
 
     def conditions(self, weights: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
         """Returns (β, γ) on the logarithmic scale that goes from -1 to 1 over the family."""
-        low, width = self._logarithms(weights)
-        return 2 * (weights.log() - low) / width - 1
+        ends = zip(weights.log().unbind(-1), self._ends, strict=True)
+        return torch.stack([2 * (value - low) / (high - low) - 1 for value, (low, high) in ends], dim=-1)
 
     def weights(self, conditions: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
         """Returns the (β, γ) of conditions: the inverse of :meth:`conditions`."""
-        low, width = self._logarithms(conditions)
-        return (low + width * (conditions + 1) / 2).exp()
+        ends = zip(conditions.unbind(-1), self._ends, strict=True)
+        return torch.stack([(low + (high - low) * (value + 1) / 2).exp() for value, (low, high) in ends], dim=-1)
 
     def draw(self, blocks: int, groups: int, generator: torch.Generator) -> Float[Tensor, "blocks groups 2"]:
         """Draws conditions, one for each group of examples; the groups of a block are neighbours in β and share γ.
@@ -50,6 +50,7 @@ class Family:
         gamma = torch.where(chosen < self.share, uniform, 0.0).expand_as(beta)
         return 2 * torch.stack([beta, gamma], dim=-1) - 1
 
-    def _logarithms(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        ends = like.new_tensor([[math.log(end) for end in bounds] for bounds in (self.beta, self.gamma)])
-        return ends[:, 0], ends[:, 1] - ends[:, 0]
+    @property
+    def _ends(self) -> list[tuple[float, float]]:
+        """Logarithms of the lowest and the highest β and γ: numbers, which a recorded step may hold."""
+        return [(math.log(low), math.log(high)) for low, high in (self.beta, self.gamma)]

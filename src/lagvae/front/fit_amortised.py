@@ -187,6 +187,7 @@ def _build_session(
         held_out=None,
         settings=settings.primal,
         dtype=base.dtype,
+        record=base.record,
         family=family_of(front),
         groups=groups,
         blocks=blocks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,21 +57,27 @@ class FrontSession(Session):
         super().__post_init__()
         seed = derive_seed(self.batches.streams.seed, "front", "weights")
         self._weights = torch.Generator(self.device).manual_seed(seed)
+        self._progress = torch.zeros((), device=self.device)
 
     def take_step(self) -> Float[Tensor, "parts terms"]:
         """Descends on a batch; returns the terms' means over the family."""
-        x = self.model.model.likelihood.prepare(self.batches.at(self.step), self.batches.streams.binarisation)
+        self._progress.fill_(self.step / self.total_steps)
+        return self._take([self.batches.at(self.step)])
+
+    def _compute_step(self, raw: Sequence[Tensor]) -> Float[Tensor, "parts terms"]:
+        x = self.model.model.likelihood.prepare(raw[0], self.batches.streams.binarisation)
         conditions = self.family.draw(self.blocks, self.groups // self.blocks, self._weights).flatten(0, 1)
         with self.model.at(conditions) as member, networks_in(self.dtype, self.device):
             draw = member.draw(x, self.batches.streams)
         values = self._measure_groups(draw)
-        factors = warm_up(self.step / self.total_steps, conditions)
+        factors = warm_up(self._progress, conditions)
         beta, gamma = (factors * self.family.weights(conditions)).unbind(-1)
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
-        loss = ((values * weights).sum(-1) / (weights @ self.natural_units) ** EVENNESS).mean()
-
-        self._descend(loss)
+        self._descend(((values * weights).sum(-1) / (weights @ self.natural_units) ** EVENNESS).mean())
         return values.detach().mean(0).unsqueeze(0)
+
+    def _generators(self) -> list[torch.Generator]:
+        return [*super()._generators(), self._weights]
 
     def _measure_groups(self, draw: Draw) -> Float[Tensor, "groups terms"]:
         """Returns every term of each group; a block's divergence for each of its groups.
@@ -97,7 +104,7 @@ class FrontSession(Session):
         self._weights.set_state(tensors["front/weights"].cpu())
 
 
-def warm_up(progress: float, conditions: Float[Tensor, "groups 2"]) -> Float[Tensor, "groups 2"]:
+def warm_up(progress: float | Tensor, conditions: Float[Tensor, "groups 2"]) -> Float[Tensor, "groups 2"]:
     """Returns the factors of each group's β and γ at a share of the run."""
     low, high = WARM_UP
     length = low + (high - low) * (conditions[:, 0] + 1) / 2

@@ -154,7 +154,10 @@ def restore_optimizer(optimizer: Any, prefix: str, tensors: dict[str, Tensor], s
         if key.startswith(prefix + "/"):
             index, name = key.removeprefix(prefix + "/").split("/", 1)
             state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": saved["groups"]})
+    # Whether a step can be recorded is the device's affair, and not that of the one it was saved on.
+    own = [{"capturable": group["capturable"]} if "capturable" in group else {} for group in optimizer.param_groups]
+    groups = [{**group, **kept} for group, kept in zip(saved["groups"], own, strict=True)]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,11 +105,7 @@ class InverseMultiquadricKernel:
 
     def against_prior(self, squared_norm: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Returns E_w k(z,w) from ‖z‖²."""
-        inverse, weight = self._mixture()
-        scale = torch.as_tensor(
-            weight * (1 + 2 * inverse) ** (-self.latent_dim / 2), dtype=squared_norm.dtype, device=squared_norm.device
-        )
-        slope = torch.as_tensor(inverse / (1 + 2 * inverse), dtype=squared_norm.dtype, device=squared_norm.device)
+        scale, slope = _imq_against_prior(self, squared_norm.dtype, squared_norm.device)
         return torch.exp(-squared_norm.unsqueeze(-1) * slope) @ scale
 
     def frequencies(
@@ -142,6 +139,17 @@ class InverseMultiquadricKernel:
 
 
 Kernel = GaussianKernel | InverseMultiquadricKernel
+
+
+@functools.lru_cache(maxsize=64)
+def _imq_against_prior(
+    kernel: InverseMultiquadricKernel, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Returns the weights and slopes of exp(-slope ‖z‖²) that make E_w k(z,w); kept, for a step sends nothing."""
+    inverse, weight = kernel._mixture()
+    scale = weight * (1 + 2 * inverse) ** (-kernel.latent_dim / 2)
+    slope = inverse / (1 + 2 * inverse)
+    return torch.as_tensor(scale, dtype=dtype, device=device), torch.as_tensor(slope, dtype=dtype, device=device)
 
 
 def squared_distances(a: Float[Tensor, "*stack n d"], b: Float[Tensor, "*stack m d"]) -> Float[Tensor, "*stack n m"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -41,3 +43,14 @@ class Batches:
             order = self.streams.data_order(current, count) if self.shuffle else torch.arange(count)
             self._order = (current, order.to(values.device) if isinstance(values, Tensor) else order)
         return self._order[1][position * self.size : (position + 1) * self.size]
+
+
+def gather_together(batches: Sequence[Batches], step: int) -> Shaped[Tensor, "models batch *event"]:
+    """Returns the examples of a step of each, one below the other; of examples that all share in one visit."""
+    first = batches[0].examples
+    shared = all(own.examples.values is first.values and own.examples.rows is first.rows for own in batches)
+    if not (shared and isinstance(first.values, Tensor)):
+        return torch.stack([own.at(step) for own in batches])
+    index = torch.stack([own.index(step) for own in batches])
+    together = first.gather(index.flatten()).to(batches[0].streams.device, non_blocking=True)
+    return together.unflatten(0, index.shape)

@@ -14,6 +14,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.streams import Streams, derive_seed
 from lagvae.training.batches import Batches
+from lagvae.training.capture import record_on_cuda
 from lagvae.training.hardware import pick_device, pick_dtype
 from lagvae.training.optimization import build_optimizer
 from lagvae.training.session import Session
@@ -78,4 +79,5 @@ def build_session(
         held_out=held_out,
         settings=settings.primal,
         dtype=pick_dtype(settings.execution.precision, device),
+        record=record_on_cuda if settings.execution.capture and device.type == "cuda" else None,
     )

@@ -1,7 +1,4 @@
-"""A step as a graph of a graphics processor: launched as one, without Python in between.
-
-Not run on a device yet: where this was written there was none. The tests replay eagerly on the processor.
-"""
+"""A step as a graph of a graphics processor: launched as one, without Python in between."""
 
 from __future__ import annotations
 
@@ -33,6 +30,7 @@ class CapturedStep:
     def __init__(self, compute: Compute, generators: Sequence[torch.Generator], record: Recorder) -> None:
         self.compute, self.generators, self.record = compute, generators, record
         self._inputs: list[Tensor] = []
+        self._before: list[Tensor] = []
         self._taken = 0
         self._replay: Callable[[], None] | None = None
         self._output: Tensor | None = None
@@ -44,7 +42,9 @@ class CapturedStep:
         for own, one in zip(self._inputs, inputs, strict=True):
             own.copy_(one, non_blocking=True)
         self._taken += 1
-        if self._taken == WARM + 1:
+        if self._taken == WARM:
+            self._before = [generator.get_state() for generator in self.generators]
+        elif self._taken == WARM + 1:
             self._try_to_record()
         if self._replay is None or self._output is None:
             with _beside(self._inputs[0].device, is_warming=self._taken <= WARM):
@@ -53,8 +53,10 @@ class CapturedStep:
         return self._output.clone()
 
     def _try_to_record(self) -> None:
+        states = zip(self.generators, self._before, strict=True)
+        drawn_from = [one for one, before in states if not torch.equal(one.get_state(), before)]
         try:
-            self._replay, self._output = self.record(lambda: self.compute(self._inputs), self.generators)
+            self._replay, self._output = self.record(lambda: self.compute(self._inputs), drawn_from)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:160]
             warnings.warn(f"steps are taken one operation at a time: {reason}", RuntimeWarning, stacklevel=3)
@@ -63,13 +65,24 @@ class CapturedStep:
 def record_on_cuda(
     compute: Callable[[], Tensor], generators: Sequence[torch.Generator]
 ) -> tuple[Callable[[], None], Tensor]:
-    """Records a computation as a CUDA graph, in which generators go on where they are."""
+    """Records a computation as a CUDA graph, in which generators go on where they are.
+
+    Raises:
+        RuntimeError: It does what no graph can hold, such as waiting for the device.
+    """
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
+    drawn_from = [*generators, torch.cuda.default_generators[torch.cuda.current_device()]]
+    states = [generator.clone_state() for generator in drawn_from]
     torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        output = compute()
+    try:
+        with torch.cuda.graph(graph):
+            output = compute()
+    except RuntimeError:  # generators would go on believing that they are being recorded
+        for generator, state in zip(drawn_from, states, strict=True):
+            generator.graphsafe_set_state(state)
+        raise
     return graph.replay, output
 
 

@@ -28,6 +28,7 @@ from lagvae.storage.checkpoint import load_checkpoint, save_checkpoint
 from lagvae.storage.folder import RunFolder
 from lagvae.training.batches import Batches
 from lagvae.training.build import build_session
+from lagvae.training.capture import Compute
 from lagvae.training.hardware import keep_freed_memory, networks_in
 from lagvae.training.loop import train
 from lagvae.training.run_log import RunLog
@@ -81,9 +82,12 @@ class TeamSession(Session):
         """Whether any process is asked to stop."""
         return self.team.agree(is_asked)
 
-    def _measure(self, batches: Batches) -> Float[Tensor, " terms"]:
+    def _prepare(self) -> Compute:
+        return self._compute_step  # what the processes tell each other is not recorded
+
+    def _measure(self, raw: Tensor, batches: Batches) -> Float[Tensor, " terms"]:
         # All of it is prepared, since its noise is drawn as one; that is little beside the networks.
-        x = self.model.likelihood.prepare(batches.at(self.step), batches.streams.binarisation)
+        x = self.model.likelihood.prepare(raw, batches.streams.binarisation)
         with networks_in(self.dtype, self.device):
             draw = self.model.draw(self.team.share(x), batches.streams)
         return self.lagrangian.measure(WholeDraw(draw, self.team))

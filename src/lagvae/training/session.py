@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from lagvae.model.vae import VAE
 from lagvae.settings import PrimalSettings
 from lagvae.storage.checkpoint import flatten_optimizer, restore_optimizer
 from lagvae.training.batches import Batches
+from lagvae.training.capture import CapturedStep, Compute, Recorder, make_capturable
 from lagvae.training.hardware import networks_in
 from lagvae.training.optimization import rate_factor, remember_rates, scale_rates
 
@@ -34,6 +36,7 @@ class Session:
         settings: How the weights descend.
         dtype: What the networks compute in.
         step: Steps taken.
+        record: Records a step, so that it can be replayed; steps are taken one operation at a time if none is given.
     """
 
     model: VAE
@@ -45,6 +48,7 @@ class Session:
     settings: PrimalSettings
     dtype: torch.dtype
     step: int = 0
+    record: Recorder | None = None
 
     def __post_init__(self) -> None:
         remember_rates(self.optimizer)
@@ -53,6 +57,7 @@ class Session:
         self.steps_per_epoch = self.batches.per_pass
         self.total_steps = self.settings.epochs * self.steps_per_epoch
         self.natural_units = torch.tensor([term.unit for term in self.lagrangian.terms], device=self.device)
+        self._compute: Compute | None = None
 
     def take_step(self) -> Float[Tensor, "parts terms"]:
         """Descends in the weights on a training batch, and ascends in the multipliers.
@@ -63,17 +68,9 @@ class Session:
             The terms' values on the training batch, and on the held-out batch where there is one: the
             violations are those of the last row.
         """
-        values = self._measure(self.batches)
-        measured = values.detach().unsqueeze(0)
-        if self.held_out is not None:
-            measured = torch.stack([values.detach(), self._measure_held_out(self.held_out)])
+        raw = [own.at(self.step) for own in (self.batches, self.held_out) if own is not None]
+        measured = self._take(raw)
         violations = self.lagrangian.violations(measured[-1]).unsqueeze(0)
-        weights = self.lagrangian.weights(self.rule.primal_multipliers(violations))[0]
-        loss = values @ weights
-        if self.settings.balance:
-            loss = loss / (weights.abs() @ self.natural_units).clamp_min(1e-12)  # all weights may be 0: min 0 s.t. ...
-
-        self._descend(loss)
         self.rule.update(violations, progress=self.step / self.total_steps)
         return measured
 
@@ -132,25 +129,56 @@ class Session:
             self.held_out.streams.load_state_dict(part("held_out_streams/"))
         restore_optimizer(self.optimizer, "optimizer", tensors, state["optimizer"])
         self.step = int(state["step"])
+        self._compute = None  # what was recorded is of the optimiser's memory as it was
+
+    def _take(self, raw: Sequence[Tensor]) -> Tensor:
+        """Takes one step at the schedule's learning rate, as it can be taken here, and counts it."""
+        self._compute = self._compute or self._prepare()
+        scale_rates(self.optimizer, rate_factor(self.step, self.total_steps, self.settings))
+        measured = self._compute(raw)
+        self.step += 1
+        return measured
+
+    def _prepare(self) -> Compute:
+        """Returns the step, recorded where it is to be and can be."""
+        if self.record is None or not make_capturable([self.optimizer]):
+            return self._compute_step
+        return CapturedStep(self._compute_step, self._generators(), self.record)
+
+    def _generators(self) -> list[torch.Generator]:
+        """Returns what a step draws from."""
+        parts = [own for own in (self.batches, self.held_out) if own is not None]
+        return [generator for own in parts for generator in own.streams.generators]
+
+    def _compute_step(self, raw: Sequence[Tensor]) -> Float[Tensor, "parts terms"]:
+        """Measures and descends on batches as they are stored: all of a step that works on the model."""
+        values = self._measure(raw[0], self.batches)
+        measured = values.detach().unsqueeze(0)
+        if self.held_out is not None:
+            measured = torch.stack([values.detach(), self._measure_held_out(raw[1], self.held_out)])
+        violations = self.lagrangian.violations(measured[-1]).unsqueeze(0)
+        weights = self.lagrangian.weights(self.rule.primal_multipliers(violations))[0]
+        loss = values @ weights
+        if self.settings.balance:
+            loss = loss / (weights.abs() @ self.natural_units).clamp_min(1e-12)  # all weights may be 0: min 0 s.t. ...
+        self._descend(loss)
+        return measured
 
     def _descend(self, loss: Float[Tensor, ""]) -> None:
-        """Takes one step of the optimiser at the schedule's learning rate, and counts it."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        scale_rates(self.optimizer, rate_factor(self.step, self.total_steps, self.settings))
         self.optimizer.step()
-        self.step += 1
 
-    def _measure(self, batches: Batches) -> Float[Tensor, " terms"]:
-        x = self.model.likelihood.prepare(batches.at(self.step), batches.streams.binarisation)
+    def _measure(self, raw: Tensor, batches: Batches) -> Float[Tensor, " terms"]:
+        x = self.model.likelihood.prepare(raw, batches.streams.binarisation)
         with networks_in(self.dtype, self.device):
             draw = self.model.draw(x, batches.streams)
         return self.lagrangian.measure(draw)
 
     @torch.no_grad()
-    def _measure_held_out(self, held_out: Batches) -> Float[Tensor, " terms"]:
+    def _measure_held_out(self, raw: Tensor, held_out: Batches) -> Float[Tensor, " terms"]:
         self.model.eval()  # running statistics, if there are any, are not for what the weights never see
         try:
-            return self._measure(held_out)
+            return self._measure(raw, held_out)
         finally:
             self.model.train()

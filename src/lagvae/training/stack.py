@@ -12,8 +12,8 @@ from lagvae.duality.stack import StackedLagrangian, StackedRule
 from lagvae.errors import ShapeError, expected
 from lagvae.model.stacked import StackedVAE, why_not_stacked
 from lagvae.terms.term import FunctionTerm
-from lagvae.training.batches import Batches
-from lagvae.training.capture import CapturedStep, Compute, Recorder, make_capturable, record_on_cuda
+from lagvae.training.batches import Batches, gather_together
+from lagvae.training.capture import CapturedStep, Compute, Recorder, make_capturable
 from lagvae.training.hardware import networks_in
 from lagvae.training.session import Session
 from lagvae.training.stacked_rows import stack_optimizers
@@ -30,7 +30,7 @@ class StackSession:
 
     Args:
         sessions: At the same step; :func:`why_no_stack` says which cannot be stacked.
-        record: Records a step, so that it can be replayed; as a CUDA graph on such a device if none is given.
+        record: Records a step, so that it can be replayed; as the first of the sessions does if none is given.
 
     Attributes:
         sessions: In the order of all rows.
@@ -47,8 +47,7 @@ class StackSession:
         self.sessions = list(sessions)
         first = self.sessions[0]
         self.device, self.dtype, self.total_steps = first.device, first.dtype, first.total_steps
-        if record is None and self.device.type == "cuda":
-            record = record_on_cuda
+        record = record or first.record
         self.model = StackedVAE([session.model for session in sessions])
         self.lagrangian = StackedLagrangian([session.lagrangian for session in sessions])
         self.rule = StackedRule([session.rule for session in sessions])
@@ -71,7 +70,7 @@ class StackSession:
     def take_step(self) -> Float[Tensor, "models parts terms"]:
         """Descends in every model's weights and ascends in its multipliers; returns what each measured."""
         parts = [self._batches] if not self._held_out else [self._batches, self._held_out]
-        raw = [torch.stack([own.at(self.step) for own in batches]) for batches in parts]
+        raw = [gather_together(batches, self.step) for batches in parts]
         for rows in self.rows:
             rows.set_rate(self.step, self.total_steps)
         measured = self._compute(raw)

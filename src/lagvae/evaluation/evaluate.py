@@ -174,21 +174,25 @@ def _measure(
     A quantity that is asked for under several names is measured once.
     """
     size = min(batch_size, len(examples))
+    examples = examples.to(model.device)
     # A few whole batches say little about their own spread: then the examples are visited again in other orders.
     passes = math.ceil(LEAST_BATCHES / (len(examples) // size))
     samples: dict[WeightedSum, list[Tensor]] = {quantity: [] for quantity in quantities}
     for visit in range(passes):
         # In random order: neighbours in a file are often alike (one writer's digits), and an mmd sees it.
-        for index in streams.data_order(visit, len(examples)).split(size):
-            raw = examples.gather(index).to(model.device)
+        order = streams.data_order(visit, len(examples))
+        if isinstance(examples.values, Tensor):
+            order = order.to(examples.values.device)
+        for index in order.split(size):
+            raw = examples.gather(index).to(model.device)  # a memory map stays where it is
             draw = model.draw(model.likelihood.prepare(raw, streams.binarisation), streams)
             for quantity, collected in samples.items():
                 is_wanted = visit == 0 if _is_per_example(quantity) else len(index) == size
                 if is_wanted:
-                    collected.append(_values(quantity, draw).cpu())
+                    collected.append(_values(quantity, draw))  # nothing waits for the device in between
             if visit == 0:
                 advance(len(index))
-    return {quantity: torch.cat(collected) for quantity, collected in samples.items()}
+    return {quantity: torch.cat(collected).cpu() for quantity, collected in samples.items()}
 
 
 def _values(quantity: WeightedSum, draw: Draw) -> Tensor:

@@ -158,11 +158,34 @@ def _products(module: nn.Module, weights: Weights, prefix: str, h: Tensor) -> Te
         return _products(module.skip, weights, f"{prefix}skip.", h) + inner
     bias = weights.get(f"{prefix}bias")
     if isinstance(module, nn.Linear):
-        matrix = weights[f"{prefix}weight"].mT
-        return torch.bmm(h, matrix) if bias is None else torch.baddbmm(bias.unsqueeze(1), h, matrix)
+        matrix = weights[f"{prefix}weight"]
+        kind = h.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else h.dtype
+        shift = None if bias is None else bias.to(dtype)
+        product: Tensor = _Product.apply(h.to(dtype), matrix.to(dtype), shift)  # type: ignore[no-untyped-call]
+        return product
     if isinstance(module, nn.LayerNorm):
         h = F.layer_norm(h, module.normalized_shape, eps=module.eps)
         h = h * weights[f"{prefix}weight"].unsqueeze(1) if module.elementwise_affine else h
         return h if bias is None else h + bias.unsqueeze(1)
     output: Tensor = module(h)
     return output
+
+
+class _Product(torch.autograd.Function):
+    """(h, W, b) ↦ h Wᵀ + b for each model; the gradient of W lies in memory as W does: nothing is copied."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(h, matrix)
+        return torch.bmm(h, matrix.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), h, matrix.mT)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        h, matrix = ctx.saved_tensors
+        for_h, for_matrix, for_bias = ctx.needs_input_grad
+        return (
+            torch.bmm(gradient, matrix) if for_h else None,
+            torch.bmm(gradient.mT, h) if for_matrix else None,
+            gradient.sum(1) if for_bias else None,
+        )

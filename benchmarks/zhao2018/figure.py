@@ -29,21 +29,50 @@ sys.path.insert(0, str(HERE.parent))
 from held_out import hardware  # noqa: E402 (a neighbour's, one folder up)
 
 
-def train(out: Path, device: str, beta: tuple[float, float], **changes: Any) -> None:
+def train(out: Path, device: str, beta: tuple[float, float], gain: float, **changes: Any) -> None:
     """Trains the front, or goes on with it, and copies what the page needs."""
     import lagvae as lv
-    from lagvae.report.front_figure import write_front_figure
     from lagvae.settings import FrontSettings, Settings
 
     # The original's activation, and its widths as they come.
-    settings = Settings().replace(activation="softplus", device=device, **changes)
-    family = FrontSettings(divergence="none", beta_low=beta[0], beta_high=beta[1])
+    settings = Settings().replace(activation="softplus", device=device, log_every=500, **changes)
+    family = FrontSettings(divergence="none", beta_low=beta[0], beta_high=beta[1], gain=gain)
     front = lv.fit_front("mnist", front=family, settings=settings, out=out, resume=(out / "config.yaml").exists())
     if not front.points:
         raise SystemExit(front.message)
     shutil.copy(out / "front.json", HERE / "front.json")
-    about = {**changes, "beta": beta, "hardware": hardware(device), "date": datetime.date.today().isoformat()}
+    about = {
+        **changes,
+        "beta": beta,
+        "gain": gain,
+        "hardware": hardware(device),
+        "date": datetime.date.today().isoformat(),
+    }
     (HERE / "about.json").write_text(json.dumps(about) + "\n")
+
+
+def draw(content: dict[str, Any]) -> None:
+    """Draws the members, whose network need not be here."""
+    from lagvae.front.amortised import AmortisedFront
+    from lagvae.front.family import Family
+    from lagvae.front.fit_amortised import surface_of
+    from lagvae.front.point import FrontPoint
+    from lagvae.report.front_figure import write_front_figure
+    from lagvae.settings import Settings
+    from lagvae.training.solution import Status
+
+    points = tuple(map(FrontPoint.from_dict, content["points"]))
+    family = Family(beta=(float(points[0].beta or 0), float(points[-1].beta or 0)), share=0.0)
+    front = AmortisedFront(
+        points=points,
+        status=Status(content["status"]),
+        message=content["message"],
+        settings=Settings(),
+        data_name=content["data"],
+        seconds=content["seconds"],
+        steps=content["steps"],
+        surface=surface_of(points, family),
+    )
     write_front_figure(front, HERE / "figure.png", HERE / "figure.pdf")
 
 
@@ -95,12 +124,14 @@ def main() -> None:
     parser.add_argument(
         "--beta", type=float, nargs=2, default=(0.1, 10.0), help="lowest and highest weight of the rate"
     )
+    parser.add_argument("--gain", type=float, default=0.3, help="how fast members part")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("fronts/zhao2018"))
     arguments = parser.parse_args()
     if arguments.train:
         changes = {name: getattr(arguments, name) for name in ("epochs", "batch_size", "learning_rate")}
-        train(arguments.out, arguments.device, tuple(arguments.beta), **changes)
+        train(arguments.out, arguments.device, tuple(arguments.beta), arguments.gain, **changes)
+    draw(json.loads((HERE / "front.json").read_text()))
     text = "\n".join(page()) + "\n"
     (HERE / "results.md").write_text(text)
     print(text)

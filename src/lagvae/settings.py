@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -141,6 +142,8 @@ class FrontSettings:
     """The divergence of q(z) from p(z) that is weighted beside the rate, in a problem's words; none for none."""
     group_size: int = 10
     """Examples of a batch that share their weights; the divergence is measured among five groups with like weights."""
+    gain: float = 0.3
+    """How fast the modulation learns beside the weights: more is better for high weights of rate, less for low ones."""
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_low < self.beta_high:
@@ -150,6 +153,8 @@ class FrontSettings:
             raise SettingError(expected(f"gamma_high > {GAMMA_LOW:g}", got=f"{self.gamma_high:g}", fix="1e4"))
         if self.group_size < 2:
             raise SettingError(expected("group_size ≥ 2", got=self.group_size, fix="10"))
+        if not 0 < self.gain < math.inf:
+            raise SettingError(expected("gain > 0", got=f"{self.gain:g}", fix="0.3"))
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> FrontSettings:

@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+BEYOND = 1.4
+"""How far beyond the highest β members are trained: the last one has neighbours on both sides."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -39,13 +42,14 @@ class Family:
     def draw(self, blocks: int, groups: int, generator: torch.Generator) -> Float[Tensor, "blocks groups 2"]:
         """Draws conditions, one for each group of examples; the groups of a block are neighbours in β and share γ.
 
-        β is log-uniform and stratified: each of ``blocks · groups`` equal parts of its range is drawn from once, in
-        order. γ is the lowest, but for ``share`` of the blocks, where it is log-uniform.
+        β is log-uniform, up to 1.4 times the highest, and stratified: each of ``blocks · groups`` equal parts of its
+        range is drawn from once, in order. γ is the lowest, but for ``share`` of the blocks, where it is log-uniform.
         """
         device = generator.device
         within = torch.rand(blocks, groups, generator=generator, device=device)
         strata = torch.arange(blocks * groups, device=device).reshape(blocks, groups)
-        beta = (strata + within) / (blocks * groups)
+        (low, high), _ = self._ends
+        beta = (1 + math.log(BEYOND) / (high - low)) * (strata + within) / (blocks * groups)
         chosen, uniform = torch.rand(2, blocks, 1, generator=generator, device=device)
         gamma = torch.where(chosen < self.share, uniform, 0.0).expand_as(beta)
         return 2 * torch.stack([beta, gamma], dim=-1) - 1

@@ -125,12 +125,13 @@ def read_amortised(
     folder.check_written_with(config, state)
     if model is None:
         model = rebuild_model(config, where=str(folder.path), fix="lv.load_front(folder, model=my_vae)")
-    network = Modulation(model, generator=torch.Generator())
+    settings = FrontSettings.of(config["front"])
+    network = Modulation(model, gain=settings.gain, generator=torch.Generator())
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     network.load_state_dict(weights)
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
     if made.points and made.status is not Status.DIVERGED:
-        made.surface = surface_of(made.points, family_of(FrontSettings.of(config["front"])))
+        made.surface = surface_of(made.points, family_of(settings))
     return made
 
 
@@ -177,7 +178,8 @@ def _build_session(
     settings = settings.replace(batch_size=groups * group_size)
     trained = _unbiased(problem)
     base = build_session(trained, data, settings, model=model)
-    network = Modulation(base.model, generator=base.batches.streams.initial_weights).to(base.device).train()
+    generator = base.batches.streams.initial_weights
+    network = Modulation(base.model, gain=front.gain, generator=generator).to(base.device).train()
     return FrontSession(
         model=network,
         lagrangian=base.lagrangian,

@@ -21,7 +21,7 @@ from lagvae.training.session import Session
 
 FIRST = 0.01
 """Factor of β and γ at the beginning."""
-WARM_UP = (0.6, 0.3)
+WARM_UP = (0.4, 0.2)
 """Share of the run after which that of β is 1, at the lowest and at the highest β."""
 WARM_UP_GAMMA = 0.2
 """The same for γ, counted from when β's is 1."""
@@ -107,7 +107,7 @@ class FrontSession(Session):
 def warm_up(progress: float | Tensor, conditions: Float[Tensor, "groups 2"]) -> Float[Tensor, "groups 2"]:
     """Returns the factors of each group's β and γ at a share of the run."""
     low, high = WARM_UP
-    length = low + (high - low) * (conditions[:, 0] + 1) / 2
+    length = low + (high - low) * ((conditions[:, 0] + 1) / 2).clamp(max=1.0)
     beta = FIRST ** (1 - progress / length).clamp_min(0.0)
     gamma = FIRST ** (1 - (progress - length) / WARM_UP_GAMMA).clamp_min(0.0)
     return torch.stack([beta, torch.where(progress < length, 0.0, gamma)], dim=-1)

@@ -1,8 +1,9 @@
-"""The figure of the paper, from one run: mutual information against consistency, beside the published points.
+r"""The figure of the paper, from one run: mutual information against consistency, beside the published points.
 
     python benchmarks/zhao2018/figure.py                                  the page and the picture of what is there
     python benchmarks/zhao2018/figure.py --train --epochs 150 --out DIR   trains the front (resumes), then the same
-    python benchmarks/zhao2018/figure.py --train --device cuda --epochs 1000 --beta 0.3 4 --out DIR    in minutes, there
+    python benchmarks/zhao2018/figure.py --train --device cuda --beta 0.3 4 --epochs 1752 --batch-size 500 \
+        --learning-rate 3e-3 --out DIR                                    what is there, in minutes
 
 The original's networks on MNIST. Where the paper has 26 LagVAE and 30 InfoVAE runs of 1.1 million steps each, this is
 one modulated network. The published axis "mutual information" reads like the rate. Compared is neg_elbo at a
@@ -112,7 +113,9 @@ def page() -> Iterator[str]:
         for rate, theirs, ours in found:
             yield f"| {rate:.1f} | {theirs:.1f} | {ours:.1f} | {ours - theirs:+.1f} |"
         yield ""
-    yield "Not run: the 26 LagVAE and 30 InfoVAE runs beside it."
+    yield "Not run: the 26 LagVAE and 30 InfoVAE runs beside it; and with this recipe, two cores. With the recipe"
+    yield "before (gain 1, β from 0.1 to 10, 200 epochs, 31 min of one thread of an AMD EPYC with bfloat16, 2026-11-26)"
+    yield "the published points were ahead by 1.3 nats in the median on test, by 3.9 on train."
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ def fit_front(
 
     ``amortised`` trains one modulated network for every weight of rate and divergence,
 
-        min over θ of E_(β, γ) [ (D + β R + γ mmd) / (1 + β + γ · 1e-4)^0.2 ],
+        min over θ of E_(β, γ) [ (D + β R + γ mmd) / ((1 + β + γ · 1e-4)^0.2 · max(1, γ · chance)) ],
 
     in little more time than one ordinary run; problems are solved on it afterwards, by
     :meth:`~lagvae.front.amortised.AmortisedFront.solve`, without training. ``dedicated`` trains a run for each problem,

@@ -129,7 +129,7 @@ def time_ratio(blocks: int = 12, steps: int = 10) -> dict[str, float]:
     from lagvae.problem.problem import Problem
     from lagvae.settings import FrontSettings, Settings
     from lagvae.training.build import build_session
-    from lagvae.training.hardware import keep_freed_memory
+    from lagvae.training.steps.hardware import keep_freed_memory
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     keep_freed_memory()

@@ -24,7 +24,7 @@ import lagvae as lv
 from lagvae.problem.presets import vae
 from lagvae.settings import Settings
 from lagvae.training.build import build_session
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 
 RESULTS = Path(__file__).parent / "results"
 ORIGINAL: dict[str, Any] = {"activation": "softplus"}

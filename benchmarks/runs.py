@@ -77,9 +77,9 @@ def train_together(runs: Sequence[Run], device: str) -> Iterator[tuple[Run, Reco
     """
     import lagvae as lv
     from lagvae.training.fit import fitting
-    from lagvae.training.hardware import describe, pick_device
     from lagvae.training.loop import Company
-    from lagvae.training.solution import Solution
+    from lagvae.training.outcome.solution import Solution
+    from lagvae.training.steps.hardware import describe, pick_device
     from lagvae.training.together import finish_together
 
     began = time.monotonic()

@@ -26,8 +26,8 @@ import torch
 import lagvae as lv
 from lagvae.settings import Settings
 from lagvae.training.build import build_session
-from lagvae.training.session import Session
-from lagvae.training.stack import StackSession
+from lagvae.training.steps.session import Session
+from lagvae.training.steps.stack import StackSession
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = RESULTS / "stacks_rows.jsonl"

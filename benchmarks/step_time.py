@@ -34,7 +34,7 @@ from torch import Tensor, nn
 import lagvae as lv
 from lagvae.settings import Settings
 from lagvae.training.build import build_session
-from lagvae.training.hardware import keep_freed_memory
+from lagvae.training.steps.hardware import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 BATCH, EVENT, HIDDEN, LATENT = 250, 784, 1024, 64

@@ -18,7 +18,7 @@ from lagvae.front.modulation import Modulation
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import mlp_vae
 from lagvae.settings import Settings
-from lagvae.training.solution import Status
+from lagvae.training.outcome.solution import Status
 
 PROBLEMS = ("max mi s.t. neg_elbo <= 500", "max mi s.t. neg_elbo <= 10", "min mi s.t. neg_elbo <= 500")
 

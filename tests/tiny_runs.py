@@ -16,7 +16,7 @@ from torch import Tensor
 
 import lagvae as lv
 from lagvae.storage.checkpoint import load_checkpoint
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 
 PROBLEM = "max mi s.t. neg_elbo <= 45, mmd <= 2e-2"
 STEPS = 18

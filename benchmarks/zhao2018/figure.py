@@ -60,7 +60,7 @@ def draw(content: dict[str, Any]) -> None:
     from lagvae.front.point import FrontPoint
     from lagvae.report.front_figure import write_front_figure
     from lagvae.settings import Settings
-    from lagvae.training.solution import Status
+    from lagvae.training.outcome.solution import Status
 
     points = tuple(map(FrontPoint.from_dict, content["points"]))
     family = Family(beta=(float(points[0].beta or 0), float(points[-1].beta or 0)), share=0.0)

@@ -21,7 +21,7 @@ _HOMES = {
     "CheckpointError": "lagvae.errors",
     "Data": "lagvae.data.dataset",
     "DataError": "lagvae.errors",
-    "Diagnosis": "lagvae.training.diagnosis",
+    "Diagnosis": "lagvae.training.outcome.diagnosis",
     "Estimate": "lagvae.evaluation.estimate",
     "Evaluation": "lagvae.evaluation.evaluate",
     "LagvaeError": "lagvae.errors",
@@ -34,9 +34,9 @@ _HOMES = {
     "ProblemError": "lagvae.errors",
     "SettingError": "lagvae.errors",
     "ShapeError": "lagvae.errors",
-    "Solution": "lagvae.training.solution",
+    "Solution": "lagvae.training.outcome.solution",
     "SolveError": "lagvae.errors",
-    "Status": "lagvae.training.solution",
+    "Status": "lagvae.training.outcome.solution",
     "Term": "lagvae.terms.term",
     "VAE": "lagvae.model.vae",
     "best": "lagvae.terms.algebra",
@@ -143,12 +143,12 @@ if TYPE_CHECKING:
     from lagvae.terms.information import mutual_information
     from lagvae.terms.mmd import mmd
     from lagvae.terms.term import Term, term
-    from lagvae.training.diagnosis import Diagnosis
     from lagvae.training.evaluate import evaluate
     from lagvae.training.fit import fit
     from lagvae.training.load import load
+    from lagvae.training.outcome.diagnosis import Diagnosis
+    from lagvae.training.outcome.solution import Solution, Status
     from lagvae.training.probe import Probe, probe
-    from lagvae.training.solution import Solution, Status
 
 
 def __getattr__(name: str) -> Any:

@@ -19,8 +19,8 @@ except ImportError as error:
 from lagvae.evaluation.estimate import Estimate
 from lagvae.model.vae import VAE
 from lagvae.storage.files import write_whole
+from lagvae.training.outcome.solution import Solution
 from lagvae.training.portable import FILES, pack, unpack
-from lagvae.training.solution import Solution
 
 REPORTED = ("distortion", "rate", "neg_elbo", "mmd_biased", "mmd_unbiased")
 """Estimates that a model card lists, of those that a run ends with."""

@@ -30,7 +30,7 @@ from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.streams import Streams, derive_seed
-from lagvae.training.optimization import build_optimizer, rate_factor
+from lagvae.training.steps.optimization import build_optimizer, rate_factor
 
 __all__ = ["AscendMultipliers", "LagrangianLoss", "ProblemModule"]
 

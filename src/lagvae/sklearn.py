@@ -31,8 +31,8 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.streams import Streams, derive_seed
 from lagvae.training.fit import fit
+from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.portable import pack, unpack
-from lagvae.training.solution import Solution, Status
 
 BLOCK = 1000
 """Rows that are encoded or decoded at once."""
@@ -62,7 +62,7 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         verbose: Whether to show the training.
 
     Attributes:
-        solution_: The :class:`~lagvae.training.solution.Solution`: status, multipliers, prices, diagnosis, model.
+        solution_: The :class:`~lagvae.training.outcome.solution.Solution`: status, multipliers, diagnosis, model.
         evaluation_: Its estimates on the training rows, each with a standard error.
         likelihood_: The name of the p(x|z) that was taken.
         n_features_in_: Columns of the table.

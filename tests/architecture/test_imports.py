@@ -44,6 +44,25 @@ EVALUATION = (  # bottom to top; a folder of it is one of them
     "evaluate",
     "assess",
 )
+TRAINING = (  # bottom to top
+    "interrupt",
+    "steps",
+    "record",
+    "progress",
+    "run_log",
+    "outcome",
+    "loop",
+    "build",
+    "together",
+    "devices",
+    "probe",
+    "save",
+    "load",
+    "evaluate",
+    "encode",
+    "portable",
+    "fit",
+)
 EXEMPT = {"__init__", "__main__"}
 ROOT_NAMES = {"__version__"}
 """All that a room may take from the package itself: its other names are every room's."""
@@ -113,10 +132,11 @@ def test_imports_point_only_downwards() -> None:
     assert find_upward(all_imports()) == []
 
 
-def test_imports_within_evaluation_point_only_downwards() -> None:
-    seen = within("evaluation", all_imports())
+@pytest.mark.parametrize(("room", "rooms"), [("evaluation", EVALUATION), ("training", TRAINING)])
+def test_imports_within_a_large_room_point_only_downwards(room: str, rooms: tuple[str, ...]) -> None:
+    seen = within(room, all_imports())
     assert len(seen) > 30
-    assert find_upward(seen, EVALUATION, depth=2) == []
+    assert find_upward(seen, rooms, depth=2) == []
 
 
 @pytest.mark.parametrize("importer", ["codes", "latent.units", "likelihood.pareto", "evaluate"])

@@ -19,7 +19,7 @@ from lagvae.storage.checkpoint import save_checkpoint
 from lagvae.terms.term import registered_terms
 from lagvae.training.build import settle_likelihood
 from lagvae.training.devices import Blueprint, TeamSession
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 
 STEPS = 30
 SMALL: dict[str, Any] = {

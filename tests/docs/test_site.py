@@ -59,7 +59,7 @@ def test_every_public_name_is_on_a_page(site: Path) -> None:
 def test_docstrings_cross_references_became_links(site: Path) -> None:
     pages = {page.name: page.read_text() for page in (site / "api").glob("*.html")}
     assert [name for name, text in pages.items() if re.search(r":(class|func|meth|mod):", text)] == []
-    assert 'href="solving.html#lagvae.training.solution.Solution' in pages["elsewhere.html"]
+    assert 'href="solving.html#lagvae.training.outcome.solution.Solution' in pages["elsewhere.html"]
 
 
 def test_pages_load_nothing_from_elsewhere(site: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import lagvae as lv
 from lagvae.front.dedicated import DedicatedFront
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 from small_fronts import SMALL
 from tiny_runs import assert_same_run
 

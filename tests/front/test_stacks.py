@@ -15,7 +15,7 @@ import lagvae as lv
 from lagvae.front.dedicated import DedicatedFront
 from lagvae.front.stacking import Pace, find_pace, group_alike, number_stacks
 from lagvae.storage.folder import RunFolder
-from lagvae.training.stack import StackSession
+from lagvae.training.steps.stack import StackSession
 from small_fronts import SMALL
 from tiny_runs import assert_same_run
 

@@ -20,7 +20,7 @@ from lagvae.cli.main import main
 from lagvae.errors import DamageWarning
 from lagvae.storage import lock as lock_module
 from lagvae.storage.lock import LOCK, Holder, check_unlocked, discard_elsewhere, locked
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 from small_fronts import SMALL
 from tiny_runs import PROBLEM, assert_same_run, content, run, stopped_after
 

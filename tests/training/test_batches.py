@@ -9,7 +9,7 @@ import torch
 
 from lagvae.data.examples import Examples
 from lagvae.streams import Streams
-from lagvae.training.batches import Batches
+from lagvae.training.steps.batches import Batches
 
 
 def make(count: int = 10, size: int = 3, *, shuffle: bool = True, seed: int = 0) -> Batches:

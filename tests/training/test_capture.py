@@ -16,9 +16,9 @@ from lagvae.front.fit_amortised import _build_session
 from lagvae.settings import FrontSettings, Settings
 from lagvae.terms.term import term
 from lagvae.training.build import build_session
-from lagvae.training.capture import WARM, CapturedStep
-from lagvae.training.session import Session
-from lagvae.training.stack import StackSession
+from lagvae.training.steps.capture import WARM, CapturedStep
+from lagvae.training.steps.session import Session
+from lagvae.training.steps.stack import StackSession
 
 SMALL: dict[str, Any] = {"hidden": (32, 32), "latent_dim": 4, "batch_size": 100, "epochs": 3, "precision": "float32"}
 PROBLEM = "max mi s.t. neg_elbo <= 40, mmd <= 2e-2"

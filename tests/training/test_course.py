@@ -7,7 +7,7 @@ import math
 import pytest
 
 import lagvae as lv
-from lagvae.training.course import Course, sparkline
+from lagvae.training.outcome.course import Course, sparkline
 
 LOSS = lv.neg_elbo <= 100
 EQUALITY = lv.Problem.parse("min distortion s.t. rate == 20").subject_to[0]

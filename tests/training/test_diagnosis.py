@@ -11,7 +11,7 @@ import pytest
 
 import lagvae as lv
 from lagvae.storage.files import to_plain
-from lagvae.training.diagnosis import Diagnosis, diagnose, round_outward, summarize, within_reach
+from lagvae.training.outcome.diagnosis import Diagnosis, diagnose, round_outward, summarize, within_reach
 from tiny_runs import run
 
 PROBLEM = lv.Problem.parse("max mi s.t. neg_elbo <= 100, mmd <= 5e-4")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import lagvae as lv
 from lagvae.model.draw import Draw
 from lagvae.storage.checkpoint import load_checkpoint
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 from tiny_runs import TINY, checkpoint_names, content, evaluation, metrics, run
 
 PROBLEM = "max mi s.t. neg_elbo <= 45, code_energy <= 70"

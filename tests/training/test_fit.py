@@ -18,8 +18,8 @@ import lagvae as lv
 from lagvae.duality.zhao2018 import Zhao2018
 from lagvae.model.draw import Draw
 from lagvae.settings import Settings
-from lagvae.training.batches import Batches
 from lagvae.training.build import build_session
+from lagvae.training.steps.batches import Batches
 from tiny_runs import PROBLEM, TINY, assert_same_tensors, measured, run, stopped_after
 
 

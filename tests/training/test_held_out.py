@@ -23,10 +23,10 @@ from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.files import to_plain
 from lagvae.streams import Streams, derive_seed
-from lagvae.training.batches import Batches
 from lagvae.training.build import build_session
 from lagvae.training.probe import resolve_bounds
 from lagvae.training.progress import constraint_table
+from lagvae.training.steps.batches import Batches
 from tiny_runs import TINY, assert_same_run, assert_same_tensors, measured, metrics, run, stopped_after
 
 SHARE = 0.3

@@ -9,7 +9,7 @@ import torch
 
 import lagvae as lv
 from lagvae.settings import PrimalSettings, preset
-from lagvae.training.optimization import build_optimizer, rate_factor
+from lagvae.training.steps.optimization import build_optimizer, rate_factor
 from tiny_runs import run
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 from tiny_runs import run
 
 STEPS = 8_000

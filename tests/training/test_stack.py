@@ -14,10 +14,10 @@ import lagvae as lv
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.settings import Settings
 from lagvae.terms.term import term
-from lagvae.training.batches import gather_together
 from lagvae.training.build import build_session
-from lagvae.training.session import Session
-from lagvae.training.stack import StackSession, why_no_stack
+from lagvae.training.steps.batches import gather_together
+from lagvae.training.steps.session import Session
+from lagvae.training.steps.stack import StackSession, why_no_stack
 
 PROBLEMS = (
     "max mi s.t. neg_elbo <= 40, mmd <= 2e-2",

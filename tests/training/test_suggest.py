@@ -7,7 +7,7 @@ import math
 import pytest
 
 import lagvae as lv
-from lagvae.training.suggest import round_between, suggest
+from lagvae.training.outcome.suggest import round_between, suggest
 
 VAE = {"distortion": 75.3, "rate": 25.1, "neg_elbo": 100.4, "mmd_biased": 2.4e-4}
 INFORMED = {"distortion": 50.2, "rate": 80.7, "neg_elbo": 130.9, "mmd_biased": 9e-4}

@@ -20,8 +20,8 @@ from lagvae.model.likelihoods.counts import NegativeBinomial
 from lagvae.model.likelihoods.gaussian import LearnedGaussian, OptimalGaussian
 from lagvae.model.likelihoods.likelihood import BOUND
 from lagvae.storage.checkpoint import load_checkpoint
-from lagvae.training.batches import Batches
-from lagvae.training.session import Session
+from lagvae.training.steps.batches import Batches
+from lagvae.training.steps.session import Session
 from small_fronts import SMALL
 from tiny_runs import STEPS, checkpoint_names, metrics, run
 

@@ -14,7 +14,7 @@ from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.settings import PROBE_EPOCHS, ExecutionSettings, NetworkSettings, PrimalSettings, Settings
 
 if TYPE_CHECKING:
-    from lagvae.training.solution import Solution
+    from lagvae.training.outcome.solution import Solution
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Train:
         from lagvae.cli.tables import print_solution
         from lagvae.storage.files import to_plain
         from lagvae.training.fit import fit
-        from lagvae.training.solution import Status
+        from lagvae.training.outcome.solution import Status
 
         described = self._described()
         problem, data = self.problem or described.get("problem"), self.data or described.get("data")

@@ -13,7 +13,7 @@ from lagvae.errors import SettingError, expected
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lagvae.training.solution import Solution
+    from lagvae.training.outcome.solution import Solution
 
 
 @dataclass

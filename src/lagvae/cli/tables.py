@@ -17,10 +17,10 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import PROBE_EPOCHS, PrimalSettings, Settings
 from lagvae.storage.folder import RunFolder
 from lagvae.terms.algebra import Constraint
-from lagvae.training.diagnosis import Diagnosis
+from lagvae.training.outcome.diagnosis import Diagnosis
+from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.probe import VAE_WEIGHT, Probe
 from lagvae.training.progress import format_price, format_value, format_violation, short_exponent
-from lagvae.training.solution import Solution, Status
 
 _COLOURS = {Status.FEASIBLE: "green", Status.INFEASIBLE: "red", Status.DIVERGED: "red", Status.STOPPED: "yellow"}
 

@@ -20,10 +20,10 @@ from lagvae.front.surface import Surface
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.storage.folder import RunFolder
-from lagvae.training.diagnosis import Diagnosis, round_outward, summarize
 from lagvae.training.fit import fit
+from lagvae.training.outcome.diagnosis import Diagnosis, round_outward, summarize
+from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.save import save_solution
-from lagvae.training.solution import Solution, Status
 
 ROUNDING = 1e-5
 """How far beyond an end a weight may lie that was solved for at that end, in float32 logarithms."""

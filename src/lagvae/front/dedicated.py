@@ -12,8 +12,8 @@ from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
 from lagvae.problem.problem import Problem
 from lagvae.training.load import load
+from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.save import save_solution
-from lagvae.training.solution import Solution, Status
 
 
 @dataclass(repr=False)

@@ -19,7 +19,7 @@ from lagvae.storage.checkpoint import forget_after, steps_of
 from lagvae.storage.folder import RunFolder, claim_folder
 from lagvae.training.fit import fitting
 from lagvae.training.loop import Company
-from lagvae.training.solution import Solution, Status
+from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.together import Fitting, finish_alone, finish_together
 
 

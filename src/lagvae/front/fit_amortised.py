@@ -31,13 +31,13 @@ from lagvae.storage.folder import RunFolder
 from lagvae.terms.algebra import WeightedSum
 from lagvae.terms.mmd import MMD
 from lagvae.training.build import build_session
-from lagvae.training.hardware import keep_freed_memory, networks_in, pick_dtype
 from lagvae.training.load import rebuild_model
 from lagvae.training.loop import train
-from lagvae.training.optimization import build_optimizer
+from lagvae.training.outcome.solution import Status
 from lagvae.training.progress import announce, staged_progress
 from lagvae.training.run_log import RunLog
-from lagvae.training.solution import Status
+from lagvae.training.steps.hardware import keep_freed_memory, networks_in, pick_dtype
+from lagvae.training.steps.optimization import build_optimizer
 
 BETAS, GAMMAS = 11, 4
 """Members that are measured along log β and log γ. The surface is smooth: more change nothing that is printed."""

@@ -24,8 +24,8 @@ from lagvae.settings import Settings
 from lagvae.storage.folder import RunFolder
 from lagvae.training.build import build_session
 from lagvae.training.load import load
-from lagvae.training.session import Session
-from lagvae.training.solution import Solution, Status
+from lagvae.training.outcome.solution import Solution, Status
+from lagvae.training.steps.session import Session
 
 POINTS = "points"
 """The folder of the runs, in the front's."""

@@ -20,7 +20,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.files import write_json, write_whole
 from lagvae.storage.folder import Config, RunFolder, make_config, settings_of
-from lagvae.training.solution import Solution, Status
+from lagvae.training.outcome.solution import Solution, Status
 
 COORDINATES = ("distortion", "rate")
 """What is traded against each other: both are pushed down, in nats per example.

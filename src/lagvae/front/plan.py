@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lagvae.data.dataset import Data
 from lagvae.front.stacking import Pace
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 
 
 @dataclass(frozen=True)

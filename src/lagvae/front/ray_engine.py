@@ -22,7 +22,7 @@ from lagvae.front.engine import Observer, Outcome, Shared, Task, in_stacks, trai
 from lagvae.storage.lock import discard_elsewhere
 from lagvae.training.interrupt import Interrupt
 from lagvae.training.load import load
-from lagvae.training.solution import Solution
+from lagvae.training.outcome.solution import Solution
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at how far the points are."""

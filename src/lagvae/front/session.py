@@ -17,8 +17,8 @@ from lagvae.model.gaussian import DiagonalGaussian
 from lagvae.streams import derive_seed
 from lagvae.terms.mmd import MMD
 from lagvae.terms.term import PerExampleTerm
-from lagvae.training.hardware import networks_in
-from lagvae.training.session import Session
+from lagvae.training.steps.hardware import networks_in
+from lagvae.training.steps.session import Session
 
 FIRST = 0.01
 """Factor of β and γ at the beginning."""

@@ -12,8 +12,8 @@ import torch
 
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.problem.problem import Problem
-from lagvae.training.session import Session
-from lagvae.training.stack import StackSession, why_no_stack
+from lagvae.training.steps.session import Session
+from lagvae.training.steps.stack import StackSession, why_no_stack
 
 MOST = {"cpu": 16, "cuda": 64}
 """Models that a stack of automatic size has at most; a processor gains little from more."""

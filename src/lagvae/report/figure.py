@@ -9,7 +9,7 @@ from lagvae.errors import CheckpointError, expected
 from lagvae.model.likelihoods.bernoulli import Bernoulli
 from lagvae.report.latent import reconstructions
 from lagvae.report.pictures import is_picture, tile
-from lagvae.training.solution import Solution
+from lagvae.training.outcome.solution import Solution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

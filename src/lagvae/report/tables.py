@@ -14,7 +14,7 @@ from lagvae.data.tables import column_names
 from lagvae.errors import DataError, SettingError, expected
 from lagvae.storage.files import write_whole
 from lagvae.streams import Streams, derive_seed
-from lagvae.training.solution import Solution
+from lagvae.training.outcome.solution import Solution
 
 
 def save_columns(columns: Mapping[str, np.ndarray], path: Path) -> None:

@@ -13,11 +13,11 @@ from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.streams import Streams, derive_seed
-from lagvae.training.batches import Batches
-from lagvae.training.capture import record_on_cuda
-from lagvae.training.hardware import pick_device, pick_dtype
-from lagvae.training.optimization import build_optimizer
-from lagvae.training.session import Session
+from lagvae.training.steps.batches import Batches
+from lagvae.training.steps.capture import record_on_cuda
+from lagvae.training.steps.hardware import pick_device, pick_dtype
+from lagvae.training.steps.optimization import build_optimizer
+from lagvae.training.steps.session import Session
 
 
 def settle_likelihood(settings: Settings, data: Data) -> tuple[Settings, Choice | None]:

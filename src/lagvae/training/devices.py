@@ -26,14 +26,14 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint, save_checkpoint
 from lagvae.storage.folder import RunFolder
-from lagvae.training.batches import Batches
 from lagvae.training.build import build_session
-from lagvae.training.capture import Compute
-from lagvae.training.hardware import keep_freed_memory, networks_in
 from lagvae.training.loop import train
+from lagvae.training.outcome.solution import Status
 from lagvae.training.run_log import RunLog
-from lagvae.training.session import Session
-from lagvae.training.solution import Status
+from lagvae.training.steps.batches import Batches
+from lagvae.training.steps.capture import Compute
+from lagvae.training.steps.hardware import keep_freed_memory, networks_in
+from lagvae.training.steps.session import Session
 
 START, END = "start", "end"
 """Folders in which a session goes to the team, and comes back."""

@@ -14,8 +14,8 @@ from lagvae.evaluation.visits import evaluating, prepared_blocks
 from lagvae.storage.folder import RunFolder
 from lagvae.streams import Streams, derive_seed
 from lagvae.training.load import reopen_data
+from lagvae.training.outcome.solution import Solution
 from lagvae.training.progress import staged_progress
-from lagvae.training.solution import Solution
 
 PartName = Literal["all", "train", "held_out", "test"]
 BLOCK = 1000

@@ -8,8 +8,8 @@ from lagvae.data.dataset import Source, open_data
 from lagvae.evaluation.assess import EXAMPLES, SAMPLES, assess
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
 from lagvae.training.load import load, reopen_data
+from lagvae.training.outcome.solution import Solution
 from lagvae.training.progress import staged_progress
-from lagvae.training.solution import Solution
 
 
 def evaluate(

@@ -18,14 +18,14 @@ from lagvae.settings import preset as read_preset
 from lagvae.storage.folder import RunFolder, claim_folder, held, make_config
 from lagvae.tracking.trackers import require_trackers
 from lagvae.training.build import settle_likelihood
-from lagvae.training.conclusion import Draw, conclude
 from lagvae.training.devices import Blueprint, train_on_devices
-from lagvae.training.hardware import keep_freed_memory
 from lagvae.training.loop import Company, training
+from lagvae.training.outcome.conclusion import Draw, conclude
+from lagvae.training.outcome.solution import Solution
 from lagvae.training.probe import resolve_bounds
 from lagvae.training.progress import announce
 from lagvae.training.run_log import RunLog
-from lagvae.training.solution import Solution
+from lagvae.training.steps.hardware import keep_freed_memory
 from lagvae.training.together import Fitting, finish_alone
 
 

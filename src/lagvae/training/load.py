@@ -21,9 +21,9 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.folder import Config, RunFolder, settings_of
-from lagvae.training.diagnosis import Diagnosis
+from lagvae.training.outcome.diagnosis import Diagnosis
+from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.record import Record, logged_violations
-from lagvae.training.solution import Solution, Status
 
 
 def load(run: str | Path, *, model: VAE | None = None) -> Solution:

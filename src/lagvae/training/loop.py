@@ -12,12 +12,12 @@ from torch import Tensor
 
 from lagvae.settings import Settings
 from lagvae.training.interrupt import Interrupt
+from lagvae.training.outcome.solution import Status
 from lagvae.training.progress import make_display
 from lagvae.training.record import make_record
 from lagvae.training.run_log import RunLog
-from lagvae.training.session import Session
-from lagvae.training.solution import Status
-from lagvae.training.trouble import find_trouble
+from lagvae.training.steps.session import Session
+from lagvae.training.steps.trouble import find_trouble
 
 Steps = Generator[Session, Tensor, tuple[Status | None, str]]
 """A loop between two steps: yields its session, is sent what the step measured, and returns how it ended."""

@@ -20,7 +20,7 @@ from lagvae.errors import CheckpointError, LagvaeError, expected
 from lagvae.model.vae import VAE
 from lagvae.storage.files import CHECKSUM, checksum, to_plain, unseal
 from lagvae.training.load import build_solution
-from lagvae.training.solution import Solution
+from lagvae.training.outcome.solution import Solution
 
 CONFIG, WEIGHTS, RESULT = "config.yaml", "model.safetensors", "evaluation.json"
 FILES = (CONFIG, WEIGHTS, RESULT)

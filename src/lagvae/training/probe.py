@@ -25,13 +25,13 @@ from lagvae.terms.elbo import Distortion, Rate, distortion, rate
 from lagvae.terms.mmd import mmd
 from lagvae.terms.term import Term
 from lagvae.training.build import settle_likelihood
-from lagvae.training.conclusion import conclude
 from lagvae.training.devices import Blueprint, train_on_devices
-from lagvae.training.hardware import keep_freed_memory
+from lagvae.training.outcome.conclusion import conclude
+from lagvae.training.outcome.solution import Solution, Status
+from lagvae.training.outcome.suggest import suggest
 from lagvae.training.progress import announce
 from lagvae.training.run_log import RunLog
-from lagvae.training.solution import Solution, Status
-from lagvae.training.suggest import suggest
+from lagvae.training.steps.hardware import keep_freed_memory
 
 VAE_WEIGHT = 1.0
 """β of the ordinary VAE."""

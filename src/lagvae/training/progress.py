@@ -18,8 +18,8 @@ from lagvae.data.dataset import Data
 from lagvae.evaluation.assess import Stage
 from lagvae.evaluation.codes import Advance
 from lagvae.model.likelihoods.names import Choice
-from lagvae.training.hardware import describe
 from lagvae.training.record import Record
+from lagvae.training.steps.hardware import describe
 
 
 class Display(Protocol):

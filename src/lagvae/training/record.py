@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.duality.sensitivity import is_active, price, price_unit, relative_weight
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 
 Record = dict[str, Any]
 

@@ -19,7 +19,7 @@ from lagvae.tracking.courier import Courier
 from lagvae.tracking.tracker import Outcome, TrackedRun
 from lagvae.tracking.trackers import start_trackers
 from lagvae.training.record import Record
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 
 
 class RunLog:

@@ -9,7 +9,7 @@ import torch
 from lagvae.settings import Settings
 from lagvae.storage.checkpoint import save_checkpoint
 from lagvae.storage.folder import RunFolder, make_config
-from lagvae.training.solution import Solution
+from lagvae.training.outcome.solution import Solution
 
 
 def save_solution(

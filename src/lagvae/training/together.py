@@ -11,9 +11,9 @@ from lagvae.errors import LagvaeError
 from lagvae.settings import OutputSettings
 from lagvae.training.interrupt import Interrupt
 from lagvae.training.loop import Company
-from lagvae.training.session import Session
-from lagvae.training.solution import Solution
-from lagvae.training.stack import StackSession
+from lagvae.training.outcome.solution import Solution
+from lagvae.training.steps.session import Session
+from lagvae.training.steps.stack import StackSession
 
 Fitting = Generator[Session, Tensor, Solution]
 """A fit between two steps: yields its session, is sent what the step measured, and returns its solution."""

@@ -12,11 +12,11 @@ from lagvae.duality.stack import StackedLagrangian, StackedRule
 from lagvae.errors import ShapeError, expected
 from lagvae.model.stacked import StackedVAE, why_not_stacked
 from lagvae.terms.term import FunctionTerm
-from lagvae.training.batches import Batches, gather_together
-from lagvae.training.capture import CapturedStep, Compute, Recorder, make_capturable
-from lagvae.training.hardware import networks_in
-from lagvae.training.session import Session
-from lagvae.training.stacked_rows import stack_optimizers
+from lagvae.training.steps.batches import Batches, gather_together
+from lagvae.training.steps.capture import CapturedStep, Compute, Recorder, make_capturable
+from lagvae.training.steps.hardware import networks_in
+from lagvae.training.steps.session import Session
+from lagvae.training.steps.stacked_rows import stack_optimizers
 
 
 class StackSession:

@@ -10,12 +10,12 @@ from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.folder import Config
-from lagvae.training.diagnosis import Diagnosis, diagnose, summarize
+from lagvae.training.outcome.diagnosis import Diagnosis, diagnose, summarize
+from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.progress import staged_progress
 from lagvae.training.record import Record, effective_weights, logged_violations
 from lagvae.training.run_log import RunLog
-from lagvae.training.session import Session
-from lagvae.training.solution import Solution, Status
+from lagvae.training.steps.session import Session
 
 Draw = Callable[[Solution], None]
 """Makes pictures of a run that reached its end."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lagvae.training.session import Session
+from lagvae.training.steps.session import Session
 
 
 def find_trouble(

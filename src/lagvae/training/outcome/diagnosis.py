@@ -12,7 +12,7 @@ from lagvae.duality.sensitivity import active_constraints
 from lagvae.errors import ProblemError
 from lagvae.problem.problem import Problem
 from lagvae.terms.algebra import Constraint, Sense
-from lagvae.training.course import Course
+from lagvae.training.outcome.course import Course
 from lagvae.training.progress import format_value, short_exponent
 from lagvae.training.record import Record
 

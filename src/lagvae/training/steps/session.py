@@ -16,10 +16,10 @@ from lagvae.errors import CheckpointError, expected
 from lagvae.model.vae import VAE
 from lagvae.settings import PrimalSettings
 from lagvae.storage.checkpoint import flatten_optimizer, restore_optimizer
-from lagvae.training.batches import Batches
-from lagvae.training.capture import CapturedStep, Compute, Recorder, make_capturable
-from lagvae.training.hardware import networks_in
-from lagvae.training.optimization import rate_factor, remember_rates, scale_rates
+from lagvae.training.steps.batches import Batches
+from lagvae.training.steps.capture import CapturedStep, Compute, Recorder, make_capturable
+from lagvae.training.steps.hardware import networks_in
+from lagvae.training.steps.optimization import rate_factor, remember_rates, scale_rates
 
 
 @dataclass

@@ -14,7 +14,7 @@ from lagvae.errors import SolveError
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
-from lagvae.training.diagnosis import Diagnosis, within_reach
+from lagvae.training.outcome.diagnosis import Diagnosis, within_reach
 
 
 class Status(enum.StrEnum):

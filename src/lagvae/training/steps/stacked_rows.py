@@ -9,8 +9,8 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from lagvae.training.optimization import rate_factor, remember_rates, scale_rates
-from lagvae.training.session import Session
+from lagvae.training.steps.optimization import rate_factor, remember_rates, scale_rates
+from lagvae.training.steps.session import Session
 
 ELEMENTWISE = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
 """Optimisers of torch.optim that move every number of a parameter by itself: a stack's rows as each alone."""

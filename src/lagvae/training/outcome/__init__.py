@@ -1,0 +1,1 @@
+"""What a run ended as: its solution, what went wrong, what to ask for instead."""

@@ -41,7 +41,8 @@ def test_the_originals_settings_value_by_value() -> None:
     assert {name: flat[name] for name in ORIGINAL} == ORIGINAL
     untouched = {name for name in flat if name not in ORIGINAL}
     elsewhere = {"channels", "noise_std", "probe_epochs", "held_out", "devices"}
-    assert untouched == {"seed", "device", "precision", "log_every", "checkpoint_seconds", "track"} | elsewhere
+    run = {"seed", "device", "precision", "capture", "log_every", "checkpoint_seconds", "track"}
+    assert untouched == run | elsewhere
     assert flat["epochs"] * (55_000 // flat["batch_size"]) == 1_100_000
 
 

@@ -15,7 +15,7 @@ from lagvae.duality.geco import Geco
 from lagvae.duality.gradient import GradientAscent
 from lagvae.duality.nupi import NuPI
 from lagvae.duality.optimizer import OptimizerAscent
-from lagvae.duality.rule import DualRule
+from lagvae.duality.rule import DualRule, move
 from lagvae.duality.rules import RULES, build_rule, rule_from
 from lagvae.duality.start import first_multipliers, start_multipliers
 from lagvae.duality.zhao2018 import Zhao2018
@@ -293,3 +293,25 @@ def test_without_usable_multipliers_a_rule_starts_as_always(multipliers: dict[st
     assert type(rule_from(problem, DualSettings(dual="geco"), {"neg_elbo": 3.0})) is type(
         build_rule(problem, DualSettings(dual="geco"))
     )
+
+
+@every_rule
+def test_multipliers_stay_where_they_are_in_memory(build: Callable[..., DualRule]) -> None:
+    rule = build(PROBLEM, START)
+    kept, before = rule.multipliers, rule.multipliers.clone()
+    for step in range(5):
+        move(rule, torch.tensor([[3.0, 1e-3, -2.0]]), progress=(step + 1) / 5)
+    assert rule.multipliers is kept
+    assert not torch.equal(kept, before)
+
+
+def test_a_rule_that_makes_new_multipliers_moves_the_old_ones() -> None:
+    class Anew(DualRule):
+        def update(self, violations: torch.Tensor, *, progress: float) -> None:
+            self.multipliers = self.multipliers + violations
+
+    rule = Anew(PROBLEM, START)
+    kept = rule.multipliers
+    move(rule, torch.ones(1, 3), progress=0.5)
+    assert rule.multipliers is kept
+    assert kept.tolist() == [pytest.approx([2.0, 101.0, 1.05])]

@@ -81,3 +81,12 @@ class DualRule(ABC):
         """Puts the rule back to where ``state_dict`` found it."""
         for name in self.tensors:
             getattr(self, name).copy_(state[name])
+
+
+def move(rule: DualRule, violations: Float[Tensor, "models constraints"], *, progress: float) -> None:
+    """Updates a rule; whatever it does, its multipliers stay where they are in memory, for recorded steps to read."""
+    kept = rule.multipliers
+    rule.update(violations, progress=progress)
+    if rule.multipliers is not kept:
+        kept.copy_(rule.multipliers)
+        rule.multipliers = kept

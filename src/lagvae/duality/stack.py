@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.duality.lagrangian import Lagrangian
-from lagvae.duality.rule import DualRule
+from lagvae.duality.rule import DualRule, move
 from lagvae.duality.rules import RULES
 
 
@@ -74,7 +74,7 @@ class StackedRule:
         """Moves every model's multipliers."""
         for places, rule in self._moving:
             own = violations if len(self._moving) == 1 else violations.index_select(0, places)
-            rule.update(own, progress=progress)
+            move(rule, own, progress=progress)
 
     def hand_back(self) -> None:
         """Puts each model's own rule to where its row is."""

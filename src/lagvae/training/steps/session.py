@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.duality.lagrangian import Lagrangian
-from lagvae.duality.rule import DualRule
+from lagvae.duality.rule import DualRule, move
 from lagvae.errors import CheckpointError, expected
 from lagvae.model.vae import VAE
 from lagvae.settings import PrimalSettings
@@ -71,7 +71,7 @@ class Session:
         raw = [own.at(self.step) for own in (self.batches, self.held_out) if own is not None]
         measured = self._take(raw)
         violations = self.lagrangian.violations(measured[-1]).unsqueeze(0)
-        self.rule.update(violations, progress=self.step / self.total_steps)
+        move(self.rule, violations, progress=self.step / self.total_steps)
         return measured
 
     def agree(self, is_asked: bool) -> bool:

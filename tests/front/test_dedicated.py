@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 import lagvae as lv
+from lagvae.errors import DamageWarning
 from lagvae.front.dedicated import DedicatedFront
+from lagvae.storage.lock import LOCK, Holder
 from lagvae.training.steps.session import Session
 from small_fronts import SMALL
 from tiny_runs import assert_same_run
@@ -136,3 +139,14 @@ def test_the_plan_stands_before_the_start(capsys: pytest.CaptureFixture[str]) ->
     assert "plan: 3 points, dedicated, 9 steps each: about " in shown
     assert shown.index("plan:") < shown.index("point 1/3")
     assert "point 3/3 infeasible: min mutual_information s.t. neg_elbo <= 1" in shown
+
+
+def test_the_lock_of_a_process_that_was_killed_at_a_points_very_end_is_removed(tmp_path: Path) -> None:
+    front = fit(tmp_path)
+    assert front.points[0].folder is not None
+    lock = tmp_path / front.points[0].folder / LOCK
+    lock.write_text(json.dumps(asdict(replace(Holder.here(), boot="an earlier start"))))
+    with pytest.warns(DamageWarning, match="ended without a word"):
+        resumed = fit(tmp_path, resume=True)
+    assert not lock.exists()
+    assert resumed.points[0].estimates == front.points[0].estimates

@@ -52,7 +52,7 @@ def break_weight(patch: pytest.MonkeyPatch, step: int, value: float) -> None:
 
     def broken(session: Session, loss: Tensor) -> None:
         descend(session, loss)
-        if session.step == step:
+        if session.step + 1 == step:
             list(session.model.parameters())[2].data.view(-1)[:1].fill_(value)
 
     patch.setattr(Session, "_descend", broken)

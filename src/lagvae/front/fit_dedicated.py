@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import re
@@ -22,6 +23,7 @@ from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.settings import Settings
 from lagvae.storage.folder import RunFolder
+from lagvae.storage.lock import LOCK
 from lagvae.training.build import build_session
 from lagvae.training.load import load
 from lagvae.training.outcome.solution import Solution, Status
@@ -162,7 +164,9 @@ def _read_finished(made: DedicatedFront, index: int) -> bool:
     if out is None or not (out / "evaluation.json").exists():
         return False
     try:
-        solution = load(out)
+        # Killed after its last file and before it let go of the folder: that lock is nobody's.
+        with RunFolder(out).locked() if (out / LOCK).exists() else contextlib.nullcontext():
+            solution = load(out)
     except LagvaeError:  # resuming it evaluates it again, or says what is damaged
         return False
     if solution.status is Status.STOPPED:

@@ -190,13 +190,12 @@ def convolutional_vae(latent_dim: int, *, seed: int) -> lv.VAE:
 
 def stacks_of(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
     """Yields the runs in groups that can be trained as one, of at most ``size``."""
-    from lagvae.duality.lagrangian import Lagrangian
+    from lagvae.front.stacking import group_alike
 
+    runs = list(runs)
     groups: dict[Any, list[Run]] = {}
-    for run in runs:
-        lagrangian = Lagrangian(_asked(run)[0])
-        like = (run.data, run.settings, lagrangian.terms, len(lagrangian.names))
-        groups.setdefault(like, []).append(run)
+    for run, alike in zip(runs, group_alike([str(_asked(run)[0]) for run in runs]), strict=True):
+        groups.setdefault((run.data, run.settings, alike), []).append(run)
     for group in groups.values():
         for first in range(0, len(group), size):
             yield group[first : first + size]

@@ -65,6 +65,10 @@ class Examples:
         )
         return moved
 
+    def beside_values(self, index: Int64[Tensor, " picked"]) -> Int64[Tensor, " picked"]:
+        """Returns the index on the device of the values; where they are no tensor, as it is."""
+        return index.to(self.values.device) if isinstance(self.values, Tensor) else index
+
     def gather(self, index: Int64[Tensor, " batch"]) -> Shaped[Tensor, "batch ..."]:
         """Returns the examples at ``index`` in their stored dtype, on the device of the values."""
         if self.rows is not None:
@@ -89,8 +93,7 @@ class Examples:
     def pick(self, index: Int64[Tensor, " picked"]) -> Examples:
         """Returns the examples at ``index``, which share these values: nothing is copied but labels."""
         labels = None if self.labels is None else self.labels[index.to(self.labels.device)]
-        if isinstance(self.values, Tensor):
-            index = index.to(self.values.device)
+        index = self.beside_values(index)
         return Examples(self.values, labels, index if self.rows is None else self.rows[index.to(self.rows.device)])
 
     def __getstate__(self) -> dict[str, object]:

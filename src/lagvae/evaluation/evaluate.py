@@ -180,9 +180,7 @@ def _measure(
     samples: dict[WeightedSum, list[Tensor]] = {quantity: [] for quantity in quantities}
     for visit in range(passes):
         # In random order: neighbours in a file are often alike (one writer's digits), and an mmd sees it.
-        order = streams.data_order(visit, len(examples))
-        if isinstance(examples.values, Tensor):
-            order = order.to(examples.values.device)
+        order = examples.beside_values(streams.data_order(visit, len(examples)))
         for index in order.split(size):
             raw = examples.gather(index).to(model.device)  # a memory map stays where it is
             draw = model.draw(model.likelihood.prepare(raw, streams.binarisation), streams)

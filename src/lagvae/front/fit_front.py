@@ -73,7 +73,8 @@ def fit_front(
 
         min over θ of E_(β, γ) [ (D + β R + γ mmd) / ((1 + β + γ · 1e-4)^0.2 · max(1, γ · chance)) ],
 
-    in little more time than one ordinary run; problems are solved on it afterwards, by
+    (*chance*: what a perfect q(z) measures of mmd among the few codes of a step) in little more time than one ordinary
+    run; problems are solved on it afterwards, by
     :meth:`~lagvae.front.amortised.AmortisedFront.solve`, without training. ``dedicated`` trains a run for each problem,
     several as one where that pays; ``path`` lets each go on from the one before it.
 

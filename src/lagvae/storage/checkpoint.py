@@ -155,8 +155,10 @@ def restore_optimizer(optimizer: Any, prefix: str, tensors: dict[str, Tensor], s
             index, name = key.removeprefix(prefix + "/").split("/", 1)
             state.setdefault(int(index), {})[name] = tensor
     # Whether a step can be recorded is the device's affair, and not that of the one it was saved on.
-    own = [{"capturable": group["capturable"]} if "capturable" in group else {} for group in optimizer.param_groups]
-    groups = [{**group, **kept} for group, kept in zip(saved["groups"], own, strict=True)]
+    groups = [
+        {**group, "capturable": own["capturable"]} if "capturable" in own else group
+        for group, own in zip(saved["groups"], optimizer.param_groups, strict=True)
+    ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

@@ -39,9 +39,9 @@ class Batches:
         """Returns which examples these are."""
         current, position = divmod(step, self.per_pass)
         if self._order is None or self._order[0] != current:
-            count, values = len(self.examples), self.examples.values
+            count = len(self.examples)
             order = self.streams.data_order(current, count) if self.shuffle else torch.arange(count)
-            self._order = (current, order.to(values.device) if isinstance(values, Tensor) else order)
+            self._order = (current, self.examples.beside_values(order))
         return self._order[1][position * self.size : (position + 1) * self.size]
 
 

@@ -86,6 +86,18 @@ def record_on_cuda(
     return graph.replay, output
 
 
+def recorded(
+    compute: Compute,
+    optimizers: Sequence[torch.optim.Optimizer],
+    generators: Sequence[torch.Generator],
+    record: Recorder | None,
+) -> Compute:
+    """Returns the step, recorded where it is to be and its optimisers can be."""
+    if record is None or not make_capturable(optimizers):
+        return compute
+    return CapturedStep(compute, generators, record)
+
+
 def make_capturable(optimizers: Sequence[torch.optim.Optimizer]) -> bool:
     """Lets optimisers read their learning rates from the device; returns whether all of them can be recorded."""
     if not all(isinstance(optimizer, torch.optim.Adam) for optimizer in optimizers):  # AdamW is one too

@@ -17,7 +17,7 @@ from lagvae.model.vae import VAE
 from lagvae.settings import PrimalSettings
 from lagvae.storage.checkpoint import flatten_optimizer, restore_optimizer
 from lagvae.training.steps.batches import Batches
-from lagvae.training.steps.capture import CapturedStep, Compute, Recorder, make_capturable
+from lagvae.training.steps.capture import Compute, Recorder, recorded
 from lagvae.training.steps.hardware import networks_in
 from lagvae.training.steps.optimization import rate_factor, remember_rates, scale_rates
 
@@ -140,10 +140,8 @@ class Session:
         return measured
 
     def _prepare(self) -> Compute:
-        """Returns the step, recorded where it is to be and can be."""
-        if self.record is None or not make_capturable([self.optimizer]):
-            return self._compute_step
-        return CapturedStep(self._compute_step, self._generators(), self.record)
+        """Returns the step, recorded where it can be."""
+        return recorded(self._compute_step, [self.optimizer], self._generators(), self.record)
 
     def _generators(self) -> list[torch.Generator]:
         """Returns what a step draws from."""

@@ -13,7 +13,7 @@ from lagvae.errors import ShapeError, expected
 from lagvae.model.stacked import StackedVAE, why_not_stacked
 from lagvae.terms.term import FunctionTerm
 from lagvae.training.steps.batches import Batches, gather_together
-from lagvae.training.steps.capture import CapturedStep, Compute, Recorder, make_capturable
+from lagvae.training.steps.capture import Recorder, recorded
 from lagvae.training.steps.hardware import networks_in
 from lagvae.training.steps.session import Session
 from lagvae.training.steps.stacked_rows import stack_optimizers
@@ -47,7 +47,6 @@ class StackSession:
         self.sessions = list(sessions)
         first = self.sessions[0]
         self.device, self.dtype, self.total_steps = first.device, first.dtype, first.total_steps
-        record = record or first.record
         self.model = StackedVAE([session.model for session in sessions])
         self.lagrangian = StackedLagrangian([session.lagrangian for session in sessions])
         self.rule = StackedRule([session.rule for session in sessions])
@@ -57,10 +56,9 @@ class StackSession:
         self._batches = [session.batches for session in sessions]
         self._held_out = [session.held_out for session in sessions if session.held_out is not None]
         self.rows = stack_optimizers(self.sessions, list(self.model.weights.values()))
-        self._compute: Compute = self._descend
-        if record is not None and make_capturable([rows.optimizer for rows in self.rows]):
-            generators = [own.streams.generators for own in (*self._batches, *self._held_out)]
-            self._compute = CapturedStep(self._descend, [one for some in generators for one in some], record)
+        generators = [one for own in (*self._batches, *self._held_out) for one in own.streams.generators]
+        optimizers = [rows.optimizer for rows in self.rows]
+        self._compute = recorded(self._descend, optimizers, generators, record or first.record)
 
     @property
     def step(self) -> int:

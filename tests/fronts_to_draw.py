@@ -49,7 +49,7 @@ def amortised(
     )
     generator = torch.Generator().manual_seed(0)
     model = mlp_vae(event_shape, latent_dim=2, hidden=(8,), generator=generator)
-    network = Modulation(model, generator=generator).eval()
+    network = Modulation(model).eval()
     with torch.no_grad():  # a modulation starts as none at all: here every member is to draw something else
         for weight in network.parameters():
             weight += 0.3 * torch.randn(weight.shape, generator=generator)

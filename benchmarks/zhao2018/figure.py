@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument(
         "--beta", type=float, nargs=2, default=(0.1, 10.0), help="lowest and highest weight of the rate"
     )
-    parser.add_argument("--gain", type=float, default=0.3, help="how fast members part")
+    parser.add_argument("--gain", type=float, default=15.0, help="how fast members part")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("fronts/zhao2018"))
     arguments = parser.parse_args()

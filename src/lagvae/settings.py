@@ -142,7 +142,7 @@ class FrontSettings:
     """The divergence of q(z) from p(z) that is weighted beside the rate, in a problem's words; none for none."""
     group_size: int = 10
     """Examples of a batch that share their weights; the divergence is measured among five groups with like weights."""
-    gain: float = 0.3
+    gain: float = 15.0
     """How fast the modulation learns beside the weights: more is better for high weights of rate, less for low ones."""
 
     def __post_init__(self) -> None:
@@ -154,7 +154,7 @@ class FrontSettings:
         if self.group_size < 2:
             raise SettingError(expected("group_size ≥ 2", got=self.group_size, fix="10"))
         if not 0 < self.gain < math.inf:
-            raise SettingError(expected("gain > 0", got=f"{self.gain:g}", fix="0.3"))
+            raise SettingError(expected("gain > 0", got=f"{self.gain:g}", fix="15"))
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> FrontSettings:

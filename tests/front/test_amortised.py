@@ -17,7 +17,7 @@ from torch import nn
 import lagvae as lv
 from lagvae.front.amortised import AmortisedFront
 from lagvae.front.fit_amortised import _build_session
-from lagvae.front.session import EVENNESS, FIRST, WARM_UP, WARM_UP_GAMMA, FrontSession, warm_up
+from lagvae.front.session import FIRST, WARM_UP, WARM_UP_GAMMA, FrontSession, warm_up
 from lagvae.model.draw import Draw
 from lagvae.settings import FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint
@@ -229,7 +229,7 @@ def test_weights_warm_up_by_factors_sooner_at_the_high_end() -> None:
     assert torch.equal(warm_up(1.0, ends), torch.ones(3, 2))
 
 
-def test_a_step_descends_on_the_evened_loss_of_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_descends_on_the_mean_of_its_members_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings().replace(**{name: value for name, value in SMALL.items() if name != "progress"})
     session = _build_session(
         lv.open_data("digits", progress=False), FrontSettings(divergence="none"), settings, None, None
@@ -250,7 +250,7 @@ def test_a_step_descends_on_the_evened_loss_of_its_members(monkeypatch: pytest.M
     session.take_step()
     beta = beta.flatten(0, 1)[:, 0]
     distortion, rate = values[0].detach().unbind(-1)
-    expected = ((distortion + beta * rate) / (1 + beta) ** EVENNESS).mean()
+    expected = (distortion + beta * rate).mean()
     assert float(losses[0].detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -284,6 +284,6 @@ def test_a_divergence_in_few_dimensions_does_not_tear_the_family_apart() -> None
         for weights in ([0.1, 10.0], [0.1, 1e4], [1.0, 1e4], [10.0, 1e4]):
             member = session.model.fold(session.family.conditions(torch.tensor(weights)))
             rates.append(float(session.lagrangian.measure(member.draw(x, Streams(0)))[1]))
-    assert 3 < rates[0] < 12
+    assert 3 < rates[0] < 20
     assert rates[0] > rates[1] > rates[2] > rates[3]  # 9, 67, 15, 71 where the noise is not divided away
     assert rates[3] < 0.5

@@ -10,17 +10,17 @@ FAMILY = Family(beta=(0.1, 10.0), gamma=(10.0, 1e5), share=0.5)
 
 
 def test_conditions_run_from_minus_one_to_one_over_the_logarithms() -> None:
-    weights = torch.tensor([[0.1, 10.0], [1.0, 1e3], [10.0, 1e5]])
+    highest = BEYOND * 10.0
+    weights = torch.tensor([[0.1, 10.0], [math.sqrt(0.1 * highest), 1e3], [highest, 1e5]])
     torch.testing.assert_close(FAMILY.conditions(weights), torch.tensor([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]]))
     torch.testing.assert_close(FAMILY.weights(FAMILY.conditions(weights)), weights)
 
 
 def test_every_stratum_of_beta_is_drawn_from_once_up_to_beyond_the_highest() -> None:
     generator = torch.Generator().manual_seed(0)
-    reach = math.log(BEYOND * 10.0 / 0.1) / math.log(10.0 / 0.1)
     for _ in range(20):
         drawn = FAMILY.draw(5, 5, generator).flatten(0, 1)
-        strata = ((drawn[:, 0] + 1) / 2 / reach * 25).floor()
+        strata = ((drawn[:, 0] + 1) / 2 * 25).floor()
         torch.testing.assert_close(strata, torch.arange(25.0))
         assert FAMILY.weights(drawn)[-1, 0] > 10.0
     assert not torch.equal(FAMILY.draw(5, 5, generator).flatten(0, 1), drawn)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import lagvae as lv
-from lagvae.front.modulation import Modulation
+from lagvae.front.modulation import Modulation, shares_of
 from lagvae.model.flow import FlowPrior
 from lagvae.model.vae import mlp_vae
 
@@ -41,10 +41,8 @@ def convolutions() -> tuple[lv.VAE, tuple[int, ...]]:
 
 def trained(model: lv.VAE) -> Modulation:
     """A modulation that does something."""
-    network = Modulation(model, generator=torch.Generator().manual_seed(1))
-    generator = torch.Generator().manual_seed(2)
-    nn.init.normal_(network.head.weight, std=0.1, generator=generator)
-    nn.init.normal_(network.head.bias, std=0.1, generator=generator)
+    network = Modulation(model)
+    nn.init.normal_(network.tables, std=0.3, generator=torch.Generator().manual_seed(2))
     return network
 
 
@@ -118,6 +116,32 @@ def test_every_layer_and_the_modulation_itself_learn() -> None:
             [part.sum() for part in outputs(modulated, torch.rand(3, *shape), torch.randn(3, 3))]
         ).sum().backward()
     assert all(weight.grad is not None and bool(weight.grad.abs().sum() > 0) for weight in network.parameters())
+
+
+def test_values_and_slopes_have_the_shares_of_quadratic_splines() -> None:
+    """A B-spline at its centre is 3/4 and its neighbours 1/8; halfway to a neighbour both are 1/2."""
+    conditions = torch.tensor([[-1.0, 1.0], [0.0, -1.0], [0.25, 0.5], [1.5, -2.0]])
+    expected = torch.zeros(4, 2, 6)  # [condition, values or slopes, spline], centres at -1.25, -0.75, ..., 1.25
+    expected[0, :, :2] = 0.5
+    expected[1, 0, 2:4] = 0.5
+    expected[2, 0, 2:5] = torch.tensor([1 / 8, 3 / 4, 1 / 8])
+    expected[2, 1, 2:5] = 0.75 * expected[2, 0, 2:5]
+    expected[3, 0, 4:] = 0.5
+    torch.testing.assert_close(shares_of(conditions, 6), expected.flatten(1))
+
+
+def test_what_one_end_of_the_family_learns_leaves_the_other_alone() -> None:
+    model, shape = perceptrons()
+    network = trained(model)
+    ends = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    before = [network.fold(end).state_dict() for end in ends]
+    with network.at(ends[1:]) as modulated:
+        modulated.posterior(torch.rand(3, *shape)).mean.square().sum().backward()
+    with torch.no_grad():
+        network.tables -= network.tables.grad
+    after = [network.fold(end).state_dict() for end in ends]
+    assert all(torch.equal(before[0][name], tensor) for name, tensor in after[0].items())
+    assert not all(torch.equal(before[1][name], tensor) for name, tensor in after[1].items())
 
 
 def test_a_batch_that_is_no_multiple_of_the_groups_is_refused() -> None:

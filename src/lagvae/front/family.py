@@ -30,7 +30,7 @@ class Family:
     share: float = 0.5
 
     def conditions(self, weights: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
-        """Returns (β, γ) on the logarithmic scale that goes from -1 to 1 over the family."""
+        """Returns (β, γ) on the logarithmic scale that goes from -1 to 1 over what is trained."""
         ends = zip(weights.log().unbind(-1), self._ends, strict=True)
         return torch.stack([2 * (value - low) / (high - low) - 1 for value, (low, high) in ends], dim=-1)
 
@@ -48,13 +48,13 @@ class Family:
         device = generator.device
         within = torch.rand(blocks, groups, generator=generator, device=device)
         strata = torch.arange(blocks * groups, device=device).reshape(blocks, groups)
-        (low, high), _ = self._ends
-        beta = (1 + math.log(BEYOND) / (high - low)) * (strata + within) / (blocks * groups)
+        beta = (strata + within) / (blocks * groups)
         chosen, uniform = torch.rand(2, blocks, 1, generator=generator, device=device)
         gamma = torch.where(chosen < self.share, uniform, 0.0).expand_as(beta)
         return 2 * torch.stack([beta, gamma], dim=-1) - 1
 
     @property
     def _ends(self) -> list[tuple[float, float]]:
-        """Logarithms of the lowest and the highest β and γ: numbers, which a recorded step may hold."""
-        return [(math.log(low), math.log(high)) for low, high in (self.beta, self.gamma)]
+        """Logarithms of the lowest and highest β and γ that are trained: numbers, which a recorded step may hold."""
+        (low, high), (least, most) = self.beta, self.gamma
+        return [(math.log(low), math.log(BEYOND * high)), (math.log(least), math.log(most))]

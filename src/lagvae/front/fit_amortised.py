@@ -126,8 +126,11 @@ def read_amortised(
     if model is None:
         model = rebuild_model(config, where=str(folder.path), fix="lv.load_front(folder, model=my_vae)")
     settings = FrontSettings.of(config["front"])
-    network = Modulation(model, gain=settings.gain, generator=torch.Generator())
+    network = Modulation(model, gain=settings.gain)
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    if weights.keys() != network.state_dict().keys():
+        got = "another version's"
+        raise CheckpointError(expected("weights of a front as it is modulated now", got=got, fix="training it again"))
     network.load_state_dict(weights)
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
     if made.points and made.status is not Status.DIVERGED:
@@ -178,8 +181,7 @@ def _build_session(
     settings = settings.replace(batch_size=groups * group_size)
     trained = _unbiased(problem)
     base = build_session(trained, data, settings, model=model)
-    generator = base.batches.streams.initial_weights
-    network = Modulation(base.model, gain=front.gain, generator=generator).to(base.device).train()
+    network = Modulation(base.model, gain=front.gain).to(base.device).train()
     return FrontSession(
         model=network,
         lagrangian=base.lagrangian,

@@ -1,4 +1,4 @@
-"""One network that is a whole family: every layer's units scaled and shifted by a function of the weights."""
+"""One network that is a whole family: every layer's units scaled and shifted by what is learned for its weights."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ Layer = nn.Linear | _ConvNd
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Factors = tuple[Tensor, Tensor, Tensor]
 """1 + a, b and 1 + e of a layer; e is empty where inputs are not modulated."""
-WIDTH = 64
-"""Units of the perceptron that modulates."""
-STEEPNESS = 8.0
-"""Their initial slopes and thresholds are uniform up to it, for conditions in [-1, 1]."""
+KNOTS = 10
+"""Of the splines along log β."""
 
 
 class Modulation(nn.Module):
     """x ↦ (1 + a) ∘ (W ((1 + e) ∘ x) + bias) + b in place of x ↦ W x + bias, in every linear and convolutional layer.
 
-    (a, b, e) is a function of the condition c, unit by unit (channel by channel): a small perceptron whose last layer
-    starts at 0, so that at first every condition sees the model as it is. At a fixed c it is constant, and
+    (a, b, e) is a function of the condition c, unit by unit (channel by channel):
+
+        (a, b, e)(c) = gain · sum_k B_k(c_1) (T_k + (c_2 + 1) / 2 · S_k),
+
+    a table of values along log β, joined by quadratic B-splines B_k, and one of slopes along log γ. Both start at 0, so
+    that at first every condition sees the model as it is. What is learned at one end of the family leaves the other
+    end alone. At a fixed c it is constant, and
 
         W' = (1 + a) ∘ W ∘ (1 + e)ᵀ,    bias' = (1 + a) ∘ bias + b:
 
@@ -43,9 +46,8 @@ class Modulation(nn.Module):
 
     Args:
         model: Any VAE whose networks contain linear or convolutional layers.
-        conditions: Numbers per condition, each in [-1, 1].
-        gain: What (a, b, e) are multiplied by: an optimiser of fixed step size moves them that much faster.
-        generator: Where the initial weights are drawn from; torch's global one if none is given.
+        knots: How many splines there are along c_1, at least 3.
+        gain: What the tables are multiplied by: an optimiser of fixed step size moves (a, b, e) that much faster.
 
     Raises:
         ShapeError: There is no such layer, or two of them share their weights.
@@ -53,9 +55,7 @@ class Modulation(nn.Module):
     Source: feature-wise modulation [Perez2018]; one network for many weights of a loss [Dosovitskiy2020].
     """
 
-    def __init__(
-        self, model: VAE, *, conditions: int = 2, gain: float = 1.0, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, model: VAE, *, knots: int = KNOTS, gain: float = 1.0) -> None:
         super().__init__()
         self.model, self.gain = model, gain
         self._names = _modulated_layers(model)
@@ -65,20 +65,15 @@ class Modulation(nn.Module):
         self._sizes = [
             n for layer, gate in zip(layers, gates, strict=True) for n in (_units(layer), _units(layer), gate)
         ]
-        # Steep units: what is switched off at one end of the family has to stay off along a part of it, and no further.
-        self.trunk = nn.Sequential(torch.nn.utils.skip_init(nn.Linear, conditions, WIDTH), nn.SiLU())
-        for parameter in self.trunk.parameters():
-            nn.init.uniform_(parameter, -STEEPNESS, STEEPNESS, generator=generator)
-        self.head = torch.nn.utils.skip_init(nn.Linear, WIDTH, sum(self._sizes))
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.knots = knots
+        self.tables = nn.Parameter(torch.zeros(2 * knots, sum(self._sizes)))
 
     @contextmanager
-    def at(self, conditions: Float[Tensor, "groups conditions"]) -> Iterator[VAE]:
+    def at(self, conditions: Float[Tensor, "groups 2"]) -> Iterator[VAE]:
         """Lends the model modulated: what it sees is split into as many equal parts as there are conditions.
 
         Args:
-            conditions: One for each part of the batch, in order.
+            conditions: (c_1, c_2) of each part of the batch, in order, in [-1, 1].
         """
         with ExitStack() as stack:
             for layer, factors in zip(self._layers(self.model), self._factors(conditions), strict=True):
@@ -88,7 +83,7 @@ class Modulation(nn.Module):
             yield self.model
 
     @torch.no_grad()
-    def fold(self, condition: Float[Tensor, " conditions"]) -> VAE:
+    def fold(self, condition: Float[Tensor, " 2"]) -> VAE:
         """Returns the family's member at a condition: an ordinary model of the same class, shapes and speed."""
         folded = copy.deepcopy(self.model)
         for layer, factors in zip(self._layers(folded), self._factors(condition.unsqueeze(0)), strict=True):
@@ -106,8 +101,22 @@ class Modulation(nn.Module):
 
     def _factors(self, conditions: Tensor) -> list[Factors]:
         """Returns 1 + a and b [groups, units], 1 + e [groups, inputs or 0] of each layer."""
-        parts = (self.gain * self.head(self.trunk(conditions)).float()).split(self._sizes, dim=-1)
+        shares = shares_of(conditions.to(self.tables), self.knots)
+        parts = (self.gain * (shares @ self.tables)).split(self._sizes, dim=-1)
         return [(1 + a, b, 1 + e) for a, b, e in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
+
+
+def shares_of(conditions: Float[Tensor, "groups 2"], knots: int) -> Float[Tensor, "groups entries"]:
+    """Returns the share of each row of the tables in a condition's modulation: first of values, then of slopes.
+
+    Args:
+        conditions: In [-1, 1]; what lies outside is taken at the end.
+        knots: Quadratic B-splines along the first number, centred a step apart: three differ from 0, their sum is 1.
+    """
+    first, second = ((conditions.clamp(-1, 1) + 1) / 2).unsqueeze(-1).unbind(1)
+    distance = (0.5 + first * (knots - 2) - torch.arange(knots, device=first.device)).abs()
+    splines = torch.where(distance <= 0.5, 0.75 - distance.square(), 0.5 * (1.5 - distance).clamp_min(0.0).square())
+    return torch.cat([splines, second * splines], dim=-1)
 
 
 def _modulate_input(layer: Layer, inputs: tuple[Tensor], *, factors: Factors) -> Tensor:

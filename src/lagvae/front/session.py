@@ -22,12 +22,10 @@ from lagvae.training.steps.session import Session
 
 FIRST = 0.01
 """Factor of β and γ at the beginning."""
-WARM_UP = (0.4, 0.2)
-"""Share of the run after which that of β is 1, at the lowest and at the highest β."""
+WARM_UP = (0.6, 0.06)
+"""Share of the run after which that of β is 1, at the lowest and at the highest β that are trained."""
 WARM_UP_GAMMA = 0.2
 """The same for γ, counted from when β's is 1."""
-EVENNESS = 0.2
-"""Power of the sum of a member's weights that divides its loss."""
 CHANCE = 1.0
 """Nats of a divergence's noise at which a member's loss begins to be divided by it."""
 
@@ -36,17 +34,17 @@ CHANCE = 1.0
 class FrontSession(Session):
     """A session whose weights minimise the mean of every member's loss.
 
-        E_(β, γ) [ (D + β R + γ mmd) / ((1 + β + γ · unit)^0.2 · max(1, γ · chance / nat)) ],
+        E_(β, γ) [ (D + β R + γ mmd) / max(1, γ · chance / nat) ],
 
-    (β, γ) drawn afresh for each group of examples. Divided by the whole sum of the weights, as in a run of its own
-    (setting ``balance``), members of high β would hardly move the decoder, and end worse than runs of their own.
+    (β, γ) drawn afresh for each group of examples. Divided by the sum of its weights, as the loss of a run of its own
+    is (setting ``balance``), members of high β would hardly move the decoder, and end worse than runs of their own.
     The divergence is estimated from few codes, and *chance* is what even a perfect q(z) measures of it there, 1.2e-3
     among 50 codes in 64 dimensions and 8.6e-3 in 8: where γ makes nats of it, a member's loss is noise, which
     undivided would tear the whole family apart.
 
     At first β is smaller than the condition says, by a factor that grows from 0.01 to 1, sooner the higher β, and γ
-    follows: units that pressure has switched off stay off, for every member, so that the family has to come from the
-    side of low β. Its problem is the family's: min distortion + rate + mmd.
+    follows: units that pressure has switched off hardly come back, so that the family has to come from the side of
+    low β. Its problem is the family's: min distortion + rate + mmd.
 
     Attributes:
         model: The modulated network.
@@ -87,7 +85,7 @@ class FrontSession(Session):
         factors = warm_up(self._progress, conditions)
         beta, gamma = (factors * self.family.weights(conditions)).unbind(-1)
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
-        scale = (weights @ self.natural_units) ** EVENNESS * (gamma * self._chance / CHANCE).clamp_min(1.0)
+        scale = (gamma * self._chance / CHANCE).clamp_min(1.0)
         self._descend(((values * weights).sum(-1) / scale).mean())
         return values.detach().mean(0).unsqueeze(0)
 
@@ -122,7 +120,7 @@ class FrontSession(Session):
 def warm_up(progress: float | Tensor, conditions: Float[Tensor, "groups 2"]) -> Float[Tensor, "groups 2"]:
     """Returns the factors of each group's β and γ at a share of the run."""
     low, high = WARM_UP
-    length = low + (high - low) * ((conditions[:, 0] + 1) / 2).clamp(max=1.0)
+    length = low + (high - low) * (conditions[:, 0] + 1) / 2
     beta = FIRST ** (1 - progress / length).clamp_min(0.0)
     gamma = FIRST ** (1 - (progress - length) / WARM_UP_GAMMA).clamp_min(0.0)
     return torch.stack([beta, torch.where(progress < length, 0.0, gamma)], dim=-1)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent
 OUTSIDE = (
     "benchmarks/results/*.md",
     "benchmarks/zhao2018/results.md",
-    "benchmarks/zhao2018/figure.p*",
+    "benchmarks/zhao2018/*/figure.p*",
     "examples/own/*.py",
 )
 """What pages may link to outside of docs/."""

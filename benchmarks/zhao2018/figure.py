@@ -3,7 +3,9 @@ r"""The figure of the paper, from one run: mutual information against consistenc
     python benchmarks/zhao2018/figure.py                    the page and the pictures of what is there
     python benchmarks/zhao2018/figure.py --train --epochs 250 --beta 0.25 4 --out DIR
     python benchmarks/zhao2018/figure.py --train --device cuda --beta 0.3 4 --epochs 1752 --batch-size 500 \
-        --learning-rate 3e-3 --out DIR                      trains the front (resumes), then the same
+        --learning-rate 3e-3 --out DIR
+
+The second and the third train a front first, or go on with it: on a processor and on a graphics processor.
 
 The original's networks on MNIST. Where the paper has 26 LagVAE and 30 InfoVAE runs of 1.1 million steps each, this is
 one modulated network. The published axis "mutual information" reads like the rate. Compared is neg_elbo at a
@@ -55,8 +57,8 @@ def train(out: Path, device: str, beta: tuple[float, float], gain: float, **chan
     (folder / "about.json").write_text(json.dumps(about) + "\n")
 
 
-def draw(kind: str, content: dict[str, Any]) -> None:
-    """Draws the members, whose network need not be here."""
+def draw(kind: str) -> None:
+    """Draws a front's members, whose network need not be here."""
     from lagvae.front.amortised import AmortisedFront
     from lagvae.front.family import Family
     from lagvae.front.fit_amortised import surface_of
@@ -65,6 +67,7 @@ def draw(kind: str, content: dict[str, Any]) -> None:
     from lagvae.settings import Settings
     from lagvae.training.outcome.solution import Status
 
+    content = read(kind, "front.json")
     points = tuple(map(FrontPoint.from_dict, content["points"]))
     family = Family(beta=(float(points[0].beta or 0), float(points[-1].beta or 0)), share=0.0)
     front = AmortisedFront(
@@ -132,15 +135,21 @@ def section(kind: str, title: str) -> Iterator[str]:
 
 
 def main() -> None:
+    from lagvae.settings import FrontSettings
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", action="store_true", help="train the front, or go on with it")
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--batch-size", type=int, default=250)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument(
-        "--beta", type=float, nargs=2, default=(0.1, 10.0), help="lowest and highest weight of the rate"
+        "--beta",
+        type=float,
+        nargs=2,
+        default=(FrontSettings.beta_low, FrontSettings.beta_high),
+        help="lowest and highest weight of the rate",
     )
-    parser.add_argument("--gain", type=float, default=15.0, help="how fast members part")
+    parser.add_argument("--gain", type=float, default=FrontSettings.gain, help="how fast members part")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("fronts/zhao2018"))
     arguments = parser.parse_args()
@@ -148,7 +157,7 @@ def main() -> None:
         changes = {name: getattr(arguments, name) for name in ("epochs", "batch_size", "learning_rate")}
         train(arguments.out, arguments.device, tuple(arguments.beta), arguments.gain, **changes)
     for kind in KINDS:
-        draw(kind, read(kind, "front.json"))
+        draw(kind)
     text = "\n".join(page()) + "\n"
     (HERE / "results.md").write_text(text)
     print(text)

@@ -31,7 +31,7 @@ from lagvae.storage.folder import RunFolder
 from lagvae.terms.algebra import WeightedSum
 from lagvae.terms.mmd import MMD
 from lagvae.training.build import build_session
-from lagvae.training.load import rebuild_model
+from lagvae.training.load import load_weights, rebuild_model
 from lagvae.training.loop import train
 from lagvae.training.outcome.solution import Status
 from lagvae.training.progress import announce, staged_progress
@@ -128,10 +128,7 @@ def read_amortised(
     settings = FrontSettings.of(config["front"])
     network = Modulation(model, gain=settings.gain)
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    if weights.keys() != network.state_dict().keys():
-        got = "another version's"
-        raise CheckpointError(expected("weights of a front as it is modulated now", got=got, fix="training it again"))
-    network.load_state_dict(weights)
+    load_weights(network, weights, fix="those, or training it again")  # fronts of before are modulated otherwise
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
     if made.points and made.status is not Status.DIVERGED:
         made.surface = surface_of(made.points, family_of(settings))

@@ -21,7 +21,7 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Factors = tuple[Tensor, Tensor, Tensor]
 """1 + a, b and 1 + e of a layer; e is empty where inputs are not modulated."""
 KNOTS = 10
-"""Of the splines along log β."""
+"""How many splines there are along log β."""
 
 
 class Modulation(nn.Module):
@@ -46,7 +46,6 @@ class Modulation(nn.Module):
 
     Args:
         model: Any VAE whose networks contain linear or convolutional layers.
-        knots: How many splines there are along c_1, at least 3.
         gain: What the tables are multiplied by: an optimiser of fixed step size moves (a, b, e) that much faster.
 
     Raises:
@@ -55,7 +54,7 @@ class Modulation(nn.Module):
     Source: feature-wise modulation [Perez2018]; one network for many weights of a loss [Dosovitskiy2020].
     """
 
-    def __init__(self, model: VAE, *, knots: int = KNOTS, gain: float = 1.0) -> None:
+    def __init__(self, model: VAE, *, gain: float = 1.0) -> None:
         super().__init__()
         self.model, self.gain = model, gain
         self._names = _modulated_layers(model)
@@ -65,8 +64,7 @@ class Modulation(nn.Module):
         self._sizes = [
             n for layer, gate in zip(layers, gates, strict=True) for n in (_units(layer), _units(layer), gate)
         ]
-        self.knots = knots
-        self.tables = nn.Parameter(torch.zeros(2 * knots, sum(self._sizes)))
+        self.tables = nn.Parameter(torch.zeros(2 * KNOTS, sum(self._sizes)))
 
     @contextmanager
     def at(self, conditions: Float[Tensor, "groups 2"]) -> Iterator[VAE]:
@@ -101,7 +99,7 @@ class Modulation(nn.Module):
 
     def _factors(self, conditions: Tensor) -> list[Factors]:
         """Returns 1 + a and b [groups, units], 1 + e [groups, inputs or 0] of each layer."""
-        shares = shares_of(conditions.to(self.tables), self.knots)
+        shares = shares_of(conditions, KNOTS)
         parts = (self.gain * (shares @ self.tables)).split(self._sizes, dim=-1)
         return [(1 + a, b, 1 + e) for a, b, e in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
 
@@ -111,7 +109,8 @@ def shares_of(conditions: Float[Tensor, "groups 2"], knots: int) -> Float[Tensor
 
     Args:
         conditions: In [-1, 1]; what lies outside is taken at the end.
-        knots: Quadratic B-splines along the first number, centred a step apart: three differ from 0, their sum is 1.
+        knots: How many quadratic B-splines there are along the first number, centred a step apart: three of them
+            differ from 0, and their sum is 1.
     """
     first, second = ((conditions.clamp(-1, 1) + 1) / 2).unsqueeze(-1).unbind(1)
     distance = (0.5 + first * (knots - 2) - torch.arange(knots, device=first.device)).abs()

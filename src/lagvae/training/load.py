@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lagvae.data.dataset import Data, open_data
 from lagvae.duality.residuals import Residuals
@@ -88,12 +88,7 @@ def build_solution(
     """
     if model is None:
         model = rebuild_model(config, where=where, fix="lv.load(run, model=my_vae)")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            expected("the networks that the run was trained with", got=" ".join(str(error).split())[:200], fix="those")
-        ) from error
+    load_weights(model, weights)
     problem, history = Problem.parse(config["problem"]), history or []
     evaluation = _read_evaluation(problem, content)
     return Solution(
@@ -115,6 +110,19 @@ def build_solution(
         diagnosis=tuple(map(Diagnosis.from_dict, content.get("diagnosis", []))),
         config=config,
     )
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], *, fix: str = "those") -> None:
+    """Replaces a model's weights.
+
+    Raises:
+        CheckpointError: They are of other networks.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        got = " ".join(str(error).split())[:200]
+        raise CheckpointError(expected("the networks that the run was trained with", got=got, fix=fix)) from error
 
 
 def rebuild_model(config: Config, *, where: str, fix: str) -> VAE:

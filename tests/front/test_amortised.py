@@ -218,18 +218,22 @@ def test_a_model_of_ones_own_is_modulated_and_left_unchanged_in_shape(tmp_path: 
         lv.load_front(tmp_path, model=other)
 
 
-def test_weights_warm_up_by_factors_sooner_at_the_high_end() -> None:
+@pytest.mark.parametrize("steps", [500, 100_000])
+def test_weights_warm_up_by_factors_sooner_at_the_high_end_and_no_longer_in_a_long_run(steps: int) -> None:
     ends = torch.tensor([[-1.0, -1.0], [0.0, 0.3], [1.0, 1.0]])
-    low, high = WARM_UP
+    low, high = (min(share, most / steps) for share, most in WARM_UP)
+    assert (low, high) == ((0.5, 0.2) if steps == 500 else (0.0165, 0.0066))
     lengths = torch.tensor([low, (low + high) / 2, high])
-    for share in (0.0, 0.5, 1.0):  # of a member's own warm-up: by factors, so that the middle is a tenth
+    for share in (0.0, 0.5, 1.0):  # of a member's own warm-up: by factors, so that the middle is a hundredth
         for row, length in enumerate(lengths.tolist()):
-            assert warm_up(share * length, ends)[row, 0] == pytest.approx(FIRST ** (1 - share), rel=1e-4)
-    assert (warm_up(high - 1e-3, ends)[:, 1] == 0).all()  # the divergence comes after β, member by member
-    after = warm_up(high + WARM_UP_GAMMA / 2, ends)
-    assert after[2].tolist() == pytest.approx([1.0, FIRST**0.5], rel=1e-4)
-    assert after[0, 1] == 0
-    assert torch.equal(warm_up(1.0, ends), torch.ones(3, 2))
+            assert warm_up(share * length, ends, steps)[row, 0] == pytest.approx(FIRST[0] ** (1 - share), rel=1e-3)
+    assert (warm_up(high * 0.99, ends, steps)[:, 1] == 0).all()  # the divergence comes after β, member by member
+    after = warm_up(high + WARM_UP_GAMMA / 2, ends, steps)
+    assert after[2].tolist() == pytest.approx([1.0, FIRST[1] ** 0.5], rel=1e-4)
+    before = warm_up(low * 0.99, ends, steps)
+    assert before[0, 1] == 0
+    assert before[2, 1] > 0
+    assert torch.equal(warm_up(1.0, ends, steps), torch.ones(3, 2))
 
 
 def test_a_step_descends_on_the_mean_of_its_members_losses(monkeypatch: pytest.MonkeyPatch) -> None:

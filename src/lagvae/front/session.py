@@ -20,12 +20,12 @@ from lagvae.terms.term import PerExampleTerm
 from lagvae.training.steps.hardware import networks_in
 from lagvae.training.steps.session import Session
 
-FIRST = 0.01
-"""Factor of β and γ at the beginning."""
-WARM_UP = (0.6, 0.06)
-"""Share of the run after which that of β is 1, at the lowest and at the highest β that are trained."""
+FIRST = (1e-4, 0.01)
+"""Factors of β and of γ at the beginning."""
+WARM_UP = ((0.5, 1650), (0.2, 660))
+"""After which share of the run, and steps at most, β's factor is 1: at the lowest and the highest β that are trained."""
 WARM_UP_GAMMA = 0.2
-"""The same for γ, counted from when β's is 1."""
+"""The share for γ, counted from when β's factor is 1."""
 CHANCE = 1.0
 """Nats of a divergence's noise at which a member's loss begins to be divided by it."""
 
@@ -42,9 +42,10 @@ class FrontSession(Session):
     among 50 codes in 64 dimensions and 8.6e-3 in 8: where γ makes nats of it, a member's loss is noise, which
     undivided would tear the whole family apart.
 
-    At first β is smaller than the condition says, by a factor that grows from 0.01 to 1, sooner the higher β, and γ
-    follows: units that pressure has switched off hardly come back, so that the family has to come from the side of
-    low β. Its problem is the family's: min distortion + rate + mmd.
+    At first β is smaller than the condition says, by a factor that grows from 1e-4 to 1, sooner the higher β, and γ
+    follows. Dimensions of z that nothing reads yet are the first that pressure switches off, and they hardly come back:
+    what low β will need has to be learned before high β presses, in steps, of which a longer run does not need more.
+    Its problem is the family's: min distortion + rate + mmd.
 
     Attributes:
         model: The modulated network.
@@ -82,7 +83,7 @@ class FrontSession(Session):
         with self.model.at(conditions) as member, networks_in(self.dtype, self.device):
             draw = member.draw(x, self.batches.streams)
         values = self._measure_groups(draw)
-        factors = warm_up(self._progress, conditions)
+        factors = warm_up(self._progress, conditions, self.total_steps)
         beta, gamma = (factors * self.family.weights(conditions)).unbind(-1)
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
         scale = (gamma * self._chance / CHANCE).clamp_min(1.0)
@@ -117,12 +118,14 @@ class FrontSession(Session):
         self._weights.set_state(tensors["front/weights"].cpu())
 
 
-def warm_up(progress: float | Tensor, conditions: Float[Tensor, "groups 2"]) -> Float[Tensor, "groups 2"]:
-    """Returns the factors of each group's β and γ at a share of the run."""
-    low, high = WARM_UP
+def warm_up(
+    progress: float | Tensor, conditions: Float[Tensor, "groups 2"], total_steps: int
+) -> Float[Tensor, "groups 2"]:
+    """Returns the factors of each group's β and γ at a share of a run of so many steps."""
+    low, high = (min(share, steps / total_steps) for share, steps in WARM_UP)
     length = low + (high - low) * (conditions[:, 0] + 1) / 2
-    beta = FIRST ** (1 - progress / length).clamp_min(0.0)
-    gamma = FIRST ** (1 - (progress - length) / WARM_UP_GAMMA).clamp_min(0.0)
+    beta = FIRST[0] ** (1 - progress / length).clamp_min(0.0)
+    gamma = FIRST[1] ** (1 - (progress - length) / WARM_UP_GAMMA).clamp_min(0.0)
     return torch.stack([beta, torch.where(progress < length, 0.0, gamma)], dim=-1)
 
 

@@ -23,7 +23,7 @@ from lagvae.training.steps.session import Session
 FIRST = (1e-4, 0.01)
 """Factors of β and of γ at the beginning."""
 WARM_UP = ((0.5, 1650), (0.2, 660))
-"""After which share of the run, and steps at most, β's factor is 1: at the lowest and the highest β that are trained."""
+"""After which share of the run, and steps at most, β's factor is 1: at the lowest and at the highest trained β."""
 WARM_UP_GAMMA = 0.2
 """The share for γ, counted from when β's factor is 1."""
 CHANCE = 1.0

@@ -13,6 +13,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fronts_to_draw import amortised, dedicated
@@ -112,6 +113,14 @@ def test_axes_and_parts_switch(seen: dict[str, Any]) -> None:
     for part in ("train", "test"):
         assert seen[part] == f"{front.points[0].value('neg_elbo', part):.2f} ± 0.10"
     assert seen["note"].startswith("Measured on test.")
+
+
+def test_the_axes_numbers_are_those_of_their_even_ticks(seen: dict[str, Any]) -> None:
+    assert len(seen["labelled"]) == 8
+    for numbers in seen["labelled"]:  # 82.5, 85, 87.5, not 83, 85, 88
+        gaps = np.diff(numbers)
+        assert len(gaps) >= 2
+        assert gaps == pytest.approx(np.full(len(gaps), gaps[0]), rel=1e-6)
 
 
 def test_the_table_sorts_and_is_copied(seen: dict[str, Any]) -> None:

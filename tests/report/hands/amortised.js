@@ -7,6 +7,21 @@ saw.rows = rows().length;
 saw.published = all("#chart .published").length;
 await settled();
 saw.start = lagvae.state.chosen;
+const labelled = [];
+for (const width of [0.17, 1.7, 17, 170]) { // ticks a quarter of a power of ten apart
+  lagvae.state.zoom = {x: [80, 80 + width], y: [10, 10 + width]};
+  $("published").click(); $("published").click();
+  label();
+}
+lagvae.state.zoom = null;
+$("published").click(); $("published").click();
+saw.labelled = labelled;
+function label() {
+  for (const anchor of ["middle", "end"]) {
+    const texts = all(`#chart text[text-anchor=${anchor}]:not(.axis-label)`).map((text) => text.textContent);
+    labelled.push(texts.map((text) => +text.replace("\u2212", "-")).filter(Number.isFinite));
+  }
+}
 
 point("pointermove", middle(0)); // beyond what is shown beside the published points
 saw.tipBeyond = !$("tip").hidden;

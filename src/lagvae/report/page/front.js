@@ -96,7 +96,7 @@
   const tickText = (tick, step) => {
     if (Math.abs(tick) < 1e-9 * step) return "0";
     const text = step < 1e-2 ? tick.toExponential(Math.max(0, Math.ceil(Math.log10(Math.abs(tick)) - Math.log10(step) - 1e-9)))
-      : tick.toFixed(Math.max(0, Math.ceil(-Math.log10(step) + (step.toPrecision(2).includes("25") ? 0.4 : -1e-9))));
+      : tick.toFixed((String(Number(step.toPrecision(2))).split(".")[1] ?? "").length);
     return text.replace(/\.?0+e/, "e").replace(/^-/, MINUS);
   };
 

@@ -266,7 +266,8 @@ def test_a_stop_in_the_last_step_is_no_stop(tmp_path: Path) -> None:
 
 
 def test_only_the_first_sigint_is_kept_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.default_int_handler
+    inherited = signal.signal(signal.SIGINT, before)  # a shell's background jobs ignore it
     with Interrupt() as interrupt:
         assert not interrupt.requested
         os.kill(os.getpid(), signal.SIGINT)
@@ -278,3 +279,4 @@ def test_only_the_first_sigint_is_kept_back() -> None:
         pass
     assert not untouched.requested
     assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, inherited)

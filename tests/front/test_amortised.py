@@ -226,7 +226,7 @@ def test_weights_warm_up_by_factors_sooner_at_the_high_end_and_no_longer_in_a_lo
     lengths = torch.tensor([low, (low + high) / 2, high])
     for share in (0.0, 0.5, 1.0):  # of a member's own warm-up: by factors, so that the middle is a hundredth
         for row, length in enumerate(lengths.tolist()):
-            assert warm_up(share * length, ends, steps)[row, 0] == pytest.approx(FIRST[0] ** (1 - share), rel=1e-3)
+            assert warm_up(share * length, ends, steps)[row, 0] == pytest.approx(FIRST[0] ** (1 - share), rel=1e-4)
     assert (warm_up(high * 0.99, ends, steps)[:, 1] == 0).all()  # the divergence comes after β, member by member
     after = warm_up(high + WARM_UP_GAMMA / 2, ends, steps)
     assert after[2].tolist() == pytest.approx([1.0, FIRST[1] ** 0.5], rel=1e-4)

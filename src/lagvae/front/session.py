@@ -44,7 +44,7 @@ class FrontSession(Session):
 
     At first β is smaller than the condition says, by a factor that grows from 1e-4 to 1, sooner the higher β, and γ
     follows. Dimensions of z that nothing reads yet are the first that pressure switches off, and they hardly come back:
-    what low β will need has to be learned before high β presses, in steps, of which a longer run does not need more.
+    what low β will need has to be learned before high β presses, which takes steps rather than a share of the run.
     Its problem is the family's: min distortion + rate + mmd.
 
     Attributes:

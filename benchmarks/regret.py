@@ -9,7 +9,8 @@ for a problem is the best objective at the problem's bound on the line through t
 measured on the training data. Regret is our objective minus the oracle's, in nats: positive is worse, and less than
 nothing means that one run beat the grid. Where a problem maximises information, the objective is the distortion; where
 it minimises it, the rate. Over the VAE is by how much the objective is better than that of the plain VAE of the same
-seed, where that keeps the bounds. Results: ``benchmarks/results/regret.md``, runs in ``regret_runs.jsonl``.
+seed, where that keeps the bounds. Regrets and violations are of the runs that did not diverge. Results:
+``benchmarks/results/regret.md``, runs in ``regret_runs.jsonl``.
 """
 
 from __future__ import annotations
@@ -172,11 +173,16 @@ def table(cache: Cache, rules: Sequence[str], seeds: Sequence[int]) -> Iterator[
     yield from head("problem", "rule", "seed", "violation", "regret", "at its own value", "over the VAE", *STEPS)
     for rule in rules:
         found: list[tuple[lv.Problem, Verdict]] = []
+        diverged = 0
         for text in PROBLEMS:
             judge = Judge(lv.Problem.parse(text), grid)
             for seed in seeds:
                 record = cache.get(Run(text, rule, seed=seed))
-                if record is None or "values" not in record:
+                if record is None:
+                    continue
+                if record["status"] == "diverged":
+                    diverged += 1
+                    yield f"| {text} | {rule} | {seed} | diverged |" + " |" * (3 + len(STEPS))
                     continue
                 verdict = Verdict.of(judge, record, cache.get(plain_vae(seed)))
                 found.append((judge.problem, verdict))
@@ -193,9 +199,9 @@ def table(cache: Cache, rules: Sequence[str], seeds: Sequence[int]) -> Iterator[
                     f" {over_vae} | {first} | {stays} | {verdict.oscillation:.2f} |"
                 )
         if found:
-            summaries.append(summary(rule, found))
+            summaries.append(summary(rule, found, diverged))
     yield ""
-    yield from head("rule", "runs", "bounds kept", "worst violation", *REGRETS, "worse than the VAE")
+    yield from head("rule", "runs", "diverged", "bounds kept", "worst violation", *REGRETS, "worse than the VAE")
     yield from summaries
 
 
@@ -205,8 +211,8 @@ def head(*names: str) -> Iterator[str]:
     yield f"| {' | '.join('---' for _ in names)} |"
 
 
-def summary(rule: str, found: Sequence[tuple[lv.Problem, Verdict]]) -> str:
-    """Returns a rule's row."""
+def summary(rule: str, found: Sequence[tuple[lv.Problem, Verdict]], diverged: int) -> str:
+    """Returns a rule's row; runs that diverged keep no bound and have no regret."""
     kept = [verdict for problem, verdict in found if is_kept(problem, verdict.violations)]
     worst = max(
         (abs(v) if problem.constraints[name].is_equality else v)
@@ -218,8 +224,8 @@ def summary(rule: str, found: Sequence[tuple[lv.Problem, Verdict]]) -> str:
     median = f"{statistics.median(v.regret for v in kept):+.2f}" if kept else ""
     beside = [verdict.over_vae for _, verdict in found if verdict.over_vae is not None]
     return (
-        f"| {rule} | {len(found)} | {len(kept)} | {worst:+.2f} nat | {statistics.median(regrets):+.2f} |"
-        f" {max(regrets):+.2f} | {median} | {sum(gain < 0 for gain in beside)} of {len(beside)} |"
+        f"| {rule} | {len(found) + diverged} | {diverged} | {len(kept)} | {worst:+.2f} nat |"
+        f" {statistics.median(regrets):+.2f} | {max(regrets):+.2f} | {median} | {sum(gain < 0 for gain in beside)} of {len(beside)} |"
     )
 
 

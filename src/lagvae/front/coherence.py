@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from lagvae.data.examples import Examples
 from lagvae.front.point import FrontPoint
-from lagvae.model.vae import VAE
-from lagvae.streams import Streams, derive_seed
-
-NATS, TIMES = 1000.0, 10.0
-"""How much a member may be beaten by at its own weights: so many nats, or so many times the better loss."""
-BLIND = 1000
-"""Training examples on which members are tried without a code."""
+from lagvae.training.outcome.runaway import is_beaten
 
 
 def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, part: str = "train") -> str:
@@ -29,7 +21,7 @@ def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, pa
 
     Args:
         points: Members. Those with more than the lowest weight of the divergence are left out.
-        blind: D⁰ of each of the others, by :func:`blind_distortion`.
+        blind: D⁰ of each of the others, by :func:`~lagvae.training.outcome.runaway.blind_distortion`.
         part: Of the data.
     """
     plain = [point for point in points if not point.gamma]
@@ -38,7 +30,7 @@ def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, pa
     losses = distortion[None, :] + betas[:, None] * rate[None, :]  # [weights, member]
     best = np.fmin(losses.min(axis=1), np.array(blind))
     excess = np.diag(losses) - best
-    lost = ~(excess <= np.maximum(NATS, TIMES * np.abs(best)))  # not finite is lost too
+    lost = np.array([is_beaten(float(lead), stake=float(reached)) for lead, reached in zip(excess, best, strict=True)])
     if not lost.any():
         return ""
     worst = int(np.argmax(np.where(lost, np.nan_to_num(excess, nan=np.inf), -np.inf)))
@@ -46,13 +38,3 @@ def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, pa
         f"the member of β = {betas[worst]:.3g} is {excess[worst]:.3g} nats worse at its own weights than another, or"
         " than without a code: training did not hold there; try a lower learning_rate"
     )
-
-
-@torch.no_grad()
-def blind_distortion(member: VAE, examples: Examples, *, seed: int) -> float:
-    """Returns D⁰ = E_q(x)p(z) [-log p(x|z)]: what a member reaches with codes that know nothing of x, at no rate."""
-    streams = Streams(derive_seed(seed, "front", "blind"), member.device)
-    index = torch.arange(min(len(examples), BLIND))
-    x = member.likelihood.prepare(examples.gather(index).to(member.device), streams.binarisation)
-    z = member.prior.place(streams.prior_sample(torch.empty(len(index), member.latent_dim, device=member.device)))
-    return -float(member.likelihood.log_prob(member.decoder(z).flatten(1), x.flatten(1)).mean())

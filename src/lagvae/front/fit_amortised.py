@@ -15,7 +15,7 @@ from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.amortised import AmortisedFront
-from lagvae.front.coherence import blind_distortion, find_incoherence
+from lagvae.front.coherence import find_incoherence
 from lagvae.front.family import Family
 from lagvae.front.front import FILE, describe_front, read_fields
 from lagvae.front.modulation import Modulation
@@ -33,6 +33,7 @@ from lagvae.terms.mmd import MMD
 from lagvae.training.build import build_session
 from lagvae.training.load import load_weights, rebuild_model
 from lagvae.training.loop import train
+from lagvae.training.outcome.runaway import blind_distortion
 from lagvae.training.outcome.solution import Status
 from lagvae.training.progress import announce, staged_progress
 from lagvae.training.run_log import RunLog

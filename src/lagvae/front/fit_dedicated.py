@@ -123,7 +123,7 @@ def _train_path(made: DedicatedFront, tasks: Sequence[Task], shared: Shared, *, 
     """Trains one point after another, each from the solution of the one before it, if that has one."""
     for task in tasks:
         before = made.solutions[task.index - 1] if task.index else None
-        start = before if before is not None and before.evaluation is not None else None
+        start = before if before is not None and before.status in (Status.FEASIBLE, Status.INFEASIBLE) else None
         for outcome in LocalEngine().train_points([dataclasses.replace(task, start=start)], shared, observe=observe):
             yield outcome
             if outcome.solution is not None and outcome.solution.status is Status.STOPPED:

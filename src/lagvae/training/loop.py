@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lagvae.settings import Settings
 from lagvae.training.interrupt import Interrupt
+from lagvae.training.outcome.runaway import Lookout
 from lagvae.training.outcome.solution import Status
 from lagvae.training.progress import make_display
 from lagvae.training.record import make_record
@@ -70,6 +71,7 @@ def training(
     values = torch.empty(rows, *session.measured_shape, device=session.device)
     values[:filled] = log.unlogged
     multipliers = session.rule.multipliers[:1].repeat(rows, 1)
+    lookout = Lookout(session.lagrangian.problem, log.history)
     models = 1 if company is None else company.models
     began = last = time.monotonic() / models
     last_step = session.step
@@ -89,7 +91,7 @@ def training(
                 # Values stay on the device until here: nothing waits for it in between.
                 trouble = find_trouble(session, values[:filled], multipliers[:filled])
                 if trouble is not None:
-                    return Status.DIVERGED, f"{trouble}; the last good checkpoint is kept; try {_way_out(trouble)}"
+                    return _diverged(trouble)
                 now = time.monotonic() / models
                 seconds = log.seconds + now - began
                 if is_logged:
@@ -98,6 +100,8 @@ def training(
                     log.add(record)
                     display.show(record)
                     filled, last, last_step = 0, now, session.step
+                    if trouble := lookout.find_runaway(record):
+                        return _diverged(trouble)
                 is_due = company.is_due if company else log.seconds_since_save() >= settings.output.checkpoint_seconds
                 if is_last or is_stopped or is_due:
                     log.save(session, seconds, values[:filled])
@@ -111,5 +115,6 @@ def training(
     return None, ""
 
 
-def _way_out(trouble: str) -> str:
-    return "mending the data" if "the data" in trouble.partition("; ")[2] else "a lower learning_rate"
+def _diverged(trouble: str) -> tuple[Status, str]:
+    way_out = "mending the data" if "the data" in trouble.partition("; ")[2] else "a lower learning_rate"
+    return Status.DIVERGED, f"{trouble}; the last good checkpoint is kept; try {way_out}"

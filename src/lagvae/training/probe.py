@@ -279,10 +279,11 @@ def _train_all(
         status, message = train_on_devices(session, log, plan, progress=progress)
         if status is Status.STOPPED:
             raise KeyboardInterrupt
-        if status is not None:
-            got = f"'{problem}', in which {message.split(';')[0]}"
+        ended = conclude(session, log, data, settings, status, message, progress=progress)
+        if ended.status is Status.DIVERGED:
+            got = f"'{problem}', in which {ended.message.split(';')[0]}"
             raise SolveError(expected("a probe that trains to its end", got=got, fix="a lower learning_rate"))
-        solutions[beta] = conclude(session, log, data, settings, None, "", progress=progress)
+        solutions[beta] = ended
     return Probe(dict(sorted(solutions.items())), asked)
 
 

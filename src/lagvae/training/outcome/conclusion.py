@@ -11,6 +11,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.folder import Config
 from lagvae.training.outcome.diagnosis import Diagnosis, diagnose, summarize
+from lagvae.training.outcome.runaway import blind_distortion, find_runaway
 from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.progress import staged_progress
 from lagvae.training.record import Record, effective_weights, logged_violations
@@ -65,6 +66,9 @@ def conclude(
             batch_size=session.batch_size,
         )
         message = _sentence(problem, diagnosis, is_held_out=evaluation.judged == "held_out")
+        blind = blind_distortion(session.model, data.train, seed=settings.execution.seed)
+        if trouble := find_runaway(problem, evaluation, blind=blind):
+            status, message, diagnosis = Status.DIVERGED, f"{trouble}; try dual=forecast or a lower learning_rate", ()
         residuals = kkt_residuals(problem, multipliers, violations, _lagrangian_history(session, log.history))
     solution = Solution(
         status=status,

@@ -23,7 +23,9 @@ from lagvae.training.steps.session import Session
 FIRST = (1e-4, 0.01)
 """Factors of β and of γ at the beginning."""
 WARM_UP = ((0.5, 1650), (0.2, 660))
-"""After which share of the run, and steps at most, β's factor is 1: at the lowest and at the highest trained β."""
+"""When β's factor is 1, at the lowest and at the highest trained β: a share of the run, or steps if those are fewer."""
+TUNED = 6600
+"""The length of the runs that those steps are for; in longer ones they grow with its square root."""
 WARM_UP_GAMMA = 0.2
 """The share for γ, counted from when β's factor is 1."""
 CHANCE = 1.0
@@ -44,7 +46,8 @@ class FrontSession(Session):
 
     At first β is smaller than the condition says, by a factor that grows from 1e-4 to 1, sooner the higher β, and γ
     follows. Dimensions of z that nothing reads yet are the first that pressure switches off, and they hardly come back:
-    what low β will need has to be learned before high β presses, which takes steps rather than a share of the run.
+    what low β will need has to be learned before high β presses, which takes steps: more in a longer run, but a smaller
+    share of it.
     Its problem is the family's: min distortion + rate + mmd.
 
     Attributes:
@@ -122,7 +125,7 @@ def warm_up(
     progress: float | Tensor, conditions: Float[Tensor, "groups 2"], total_steps: int
 ) -> Float[Tensor, "groups 2"]:
     """Returns the factors of each group's β and γ at a share of a run of so many steps."""
-    low, high = (min(share, steps / total_steps) for share, steps in WARM_UP)
+    low, high = (min(share, steps / (total_steps * min(total_steps, TUNED)) ** 0.5) for share, steps in WARM_UP)
     length = low + (high - low) * (conditions[:, 0] + 1) / 2
     beta = FIRST[0] ** (1 - progress / length).clamp_min(0.0)
     gamma = FIRST[1] ** (1 - (progress - length) / WARM_UP_GAMMA).clamp_min(0.0)

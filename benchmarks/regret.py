@@ -225,7 +225,8 @@ def summary(rule: str, found: Sequence[tuple[lv.Problem, Verdict]], diverged: in
     beside = [verdict.over_vae for _, verdict in found if verdict.over_vae is not None]
     return (
         f"| {rule} | {len(found) + diverged} | {diverged} | {len(kept)} | {worst:+.2f} nat |"
-        f" {statistics.median(regrets):+.2f} | {max(regrets):+.2f} | {median} | {sum(gain < 0 for gain in beside)} of {len(beside)} |"
+        f" {statistics.median(regrets):+.2f} | {max(regrets):+.2f} | {median} |"
+        f" {sum(gain < 0 for gain in beside)} of {len(beside)} |"
     )
 
 

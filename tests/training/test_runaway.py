@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import lagvae as lv
 from lagvae.duality.gradient import GradientAscent
@@ -37,6 +39,19 @@ def test_what_is_reached_without_a_code_is_the_decoders_own() -> None:
     assert blind_distortion(model, examples, seed=0) == pytest.approx(64 * math.log(2), rel=1e-5)
     torch.nn.init.constant_(list(model.decoder.parameters())[-1], 3.0)  # it says 0.95: costs more
     assert blind_distortion(model, examples, seed=0) > 80
+
+
+def test_a_look_without_a_code_leaves_the_model_as_it_was() -> None:
+    """Running statistics are of what a model was trained on, and dropout's random numbers are another's."""
+    decoder = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 64))
+    model = lv.VAE(nn.Sequential(nn.Flatten(), nn.Linear(64, 6)), decoder, latent_dim=3)
+    before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    examples = lv.open_data("digits").train
+    found = [blind_distortion(model, examples, seed=0, batch_size=size) for size in (1000, 64)]
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert found[0] == pytest.approx(found[1], rel=0.05)  # of other random numbers
 
 
 @pytest.mark.parametrize(

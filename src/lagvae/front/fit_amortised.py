@@ -252,6 +252,8 @@ def _measure_blind(session: FrontSession, data: Data, settings: Settings) -> lis
     family, device = session.family, session.device
     weights = torch.tensor([[beta, family.gamma[0]] for beta in np.geomspace(*family.beta, BETAS)], device=device)
     return [
-        blind_distortion(session.model.fold(condition), data.train, seed=settings.execution.seed)
+        blind_distortion(
+            session.model.fold(condition), data.train, seed=settings.execution.seed, batch_size=session.batch_size
+        )
         for condition in family.conditions(weights.float())
     ]

@@ -66,7 +66,8 @@ def conclude(
             batch_size=session.batch_size,
         )
         message = _sentence(problem, diagnosis, is_held_out=evaluation.judged == "held_out")
-        blind = blind_distortion(session.model, data.train, seed=settings.execution.seed)
+        seed, size = settings.execution.seed, session.batch_size
+        blind = blind_distortion(session.model, data.train, seed=seed, batch_size=size)
         if trouble := find_runaway(problem, evaluation, blind=blind):
             status, message, diagnosis = Status.DIVERGED, f"{trouble}; try dual=forecast or a lower learning_rate", ()
         residuals = kkt_residuals(problem, multipliers, violations, _lagrangian_history(session, log.history))

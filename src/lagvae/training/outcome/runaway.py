@@ -79,13 +79,26 @@ def is_beaten(excess: float, *, stake: float) -> bool:
 
 
 @torch.no_grad()
-def blind_distortion(model: VAE, examples: Examples, *, seed: int) -> float:
-    """Returns D⁰ = E_q(x)p(z) [-log p(x|z)]: what a model reaches with codes that know nothing of x, at no rate."""
+def blind_distortion(model: VAE, examples: Examples, *, seed: int, batch_size: int = 250) -> float:
+    """Returns D⁰ = E_q(x)p(z) [-log p(x|z)]: what a model reaches with codes that know nothing of x, at no rate.
+
+    Args:
+        model: Whose decoder, likelihood and prior.
+        examples: Their first thousand are scored.
+        seed: Of binarisation and codes.
+        batch_size: How many at a time.
+    """
     streams = Streams(derive_seed(seed, "blind"), model.device)
-    index = torch.arange(min(len(examples), BLIND))
-    x = model.likelihood.prepare(examples.gather(index).to(model.device), streams.binarisation)
-    z = model.prior.place(streams.prior_sample(torch.empty(len(index), model.latent_dim, device=model.device)))
-    return -float(model.likelihood.log_prob(model.decoder(z).flatten(1), x.flatten(1)).mean())
+    was_training = model.training
+    model.eval()
+    total = 0.0
+    chosen = torch.arange(min(len(examples), BLIND))
+    for index in chosen.split(batch_size):
+        x = model.likelihood.prepare(examples.gather(index).to(model.device), streams.binarisation)
+        z = model.prior.place(streams.prior_sample(torch.empty(len(index), model.latent_dim, device=model.device)))
+        total -= float(model.likelihood.log_prob(model.decoder(z).flatten(1), x.flatten(1)).sum())
+    model.train(was_training)
+    return total / len(chosen)
 
 
 def _objective(problem: Problem, distortion: float, rate: float) -> float:

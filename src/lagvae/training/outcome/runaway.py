@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -36,22 +35,25 @@ class Lookout:
 
     def __init__(self, problem: Problem, history: Sequence[Record] = ()) -> None:
         self._problem = problem
-        self._best, self._step, self._stakes = math.inf, 0, (0.0, 0.0)
+        self._first: Record | None = None
+        self._best: Record | None = None
         for record in history:
             self.find_runaway(record)
 
     def find_runaway(self, record: Record) -> str:
         """Says that the objective ran away by this line, the log's next one; "" where it did not."""
-        distortion, rate, *_ = record["terms"].values()  # whatever their estimators, they are the first two
-        value, stake = _objective(self._problem, distortion, rate), abs(distortion + rate)
-        if value < self._best:
-            first = self._stakes[0] if self._step else stake
-            self._best, self._step, self._stakes = value, record["step"], (first, stake)
-        if not is_beaten(value - self._best, stake=max(self._stakes)):
+        self._first = self._first or record
+        if self._best is None or self._value(record) < self._value(self._best):
+            self._best = record
+        value, best = self._value(record), self._value(self._best)
+        stake = max(abs(sum(_distortion_and_rate(line))) for line in (self._first, self._best))
+        if not is_beaten(value - best, stake=stake):
             return ""
-        return (
-            f"the objective ran away: {self._best:.4g} nats at step {self._step}, {value:.3g} at step {record['step']}"
-        )
+        since, now = self._best["step"], record["step"]
+        return f"the objective ran away: {best:.4g} nats at step {since}, {value:.3g} at step {now}"
+
+    def _value(self, record: Record) -> float:
+        return _objective(self._problem, *_distortion_and_rate(record))
 
 
 def find_runaway(problem: Problem, evaluation: Evaluation, *, blind: float) -> str:
@@ -59,7 +61,8 @@ def find_runaway(problem: Problem, evaluation: Evaluation, *, blind: float) -> s
 
         f - w_D D⁰ ≤ max(1000 nats, 10 |D⁰|)
 
-    with D⁰ of codes drawn from the prior, whose rate is 0. It finds what ran away before the log's first line.
+    with f and w as :class:`Lookout` has them, and D⁰ of codes drawn from the prior, whose rate is 0. It finds what ran
+    away before the log's first line.
 
     Args:
         problem: What was solved.
@@ -107,3 +110,8 @@ def _objective(problem: Problem, distortion: float, rate: float) -> float:
     pairs = [(weights.get("distortion", 0.0), distortion), (weights.get("rate", 0.0), rate)]
     largest = max(abs(weight) for weight, _ in pairs)
     return sum(weight / largest * value for weight, value in pairs if weight)
+
+
+def _distortion_and_rate(record: Record) -> tuple[float, float]:
+    distortion, rate, *_ = record["terms"].values()  # whatever their estimators, they are the first two
+    return distortion, rate

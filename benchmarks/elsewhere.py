@@ -58,7 +58,10 @@ def table(cache: Cache) -> Iterator[str]:
         vae: dict[str, float] = {}
         for run in case_runs(cache, case):
             record = cache.get(run)
-            if record is None or "values" not in record:
+            if record is None:
+                continue
+            if "values" not in record:
+                yield f"| {case} | {run.problem} | {record['status']} | | | | | no |"
                 continue
             values = {name: value for name, (value, _) in record["values"]["train"].items()}
             vae = vae or values

@@ -198,7 +198,7 @@ def table(cache: Cache, rules: Sequence[str], seeds: Sequence[int]) -> Iterator[
                     f"| {text} | {rule} | {seed} | {violations} | {verdict.regret:+.2f} | {verdict.corrected:+.2f} |"
                     f" {over_vae} | {first} | {stays} | {verdict.oscillation:.2f} |"
                 )
-        if found:
+        if found or diverged:
             summaries.append(summary(rule, found, diverged))
     yield ""
     yield from head("rule", "runs", "diverged", "bounds kept", "worst violation", *REGRETS, "worse than the VAE")
@@ -213,6 +213,8 @@ def head(*names: str) -> Iterator[str]:
 
 def summary(rule: str, found: Sequence[tuple[lv.Problem, Verdict]], diverged: int) -> str:
     """Returns a rule's row; runs that diverged keep no bound and have no regret."""
+    if not found:
+        return f"| {rule} | {diverged} | {diverged} | 0 |" + " |" * (2 + len(REGRETS))
     kept = [verdict for problem, verdict in found if is_kept(problem, verdict.violations)]
     worst = max(
         (abs(v) if problem.constraints[name].is_equality else v)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +69,19 @@ def test_a_plain_line(solution: lv.Solution) -> None:
     with PlainLines(console, 18, 0, 3) as display:
         display.show(bare)
     assert "beta" not in console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+
+
+def test_a_long_run_says_something_every_minute(solution: lv.Solution, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    console = Console(file=io.StringIO(), width=80)
+    with PlainLines(console, 100_000, 0, 3) as display:
+        for step in range(10, 400, 10):  # ten steps in four seconds: a twentieth of the run takes half an hour
+            now += 4.0
+            display.show({**solution.history[-1], "step": step})
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split()[1] for line in lines] == ["150/100000", "300/100000"]
+    assert lines[0].endswith("left 11.1 h")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from rich.table import Table
 
 from lagvae.cli.tables import format_label
 from lagvae.front.front import Front
-from lagvae.front.plan import format_duration
-from lagvae.training.progress import format_value
+from lagvae.training.progress import format_duration, format_value
 
 _COLOURS = {"feasible": "green", "infeasible": "red", "failed": "red", "diverged": "red", "stopped": "yellow"}
 SHOWN = ("neg_elbo", "rate", "mmd_unbiased")

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from lagvae.front.plan import Plan, format_duration
+from lagvae.front.plan import Plan
 from lagvae.front.point import FrontPoint
-from lagvae.training.progress import format_value
+from lagvae.training.progress import format_duration, format_value
 
 if TYPE_CHECKING:
     from lagvae.front.dedicated import DedicatedFront

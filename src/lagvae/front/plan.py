@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lagvae.data.dataset import Data
 from lagvae.front.stacking import Pace
+from lagvae.training.progress import format_duration
 from lagvae.training.steps.session import Session
 
 
@@ -63,11 +64,3 @@ def make_plan(method: str, points: int, pace: Pace, session: Session, data: Data
         seconds_per_step=pace.seconds_per_step,
         memory=4 * weights * pace.stack + sum(arrays.values()),
     )
-
-
-def format_duration(seconds: float) -> str:
-    """Writes seconds, minutes or hours, to two digits."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"

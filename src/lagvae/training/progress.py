@@ -125,14 +125,13 @@ class LiveTable:
 
 
 class PlainLines:
-    """One line of text about every twentieth of the run, at most one a second: for logs."""
+    """One line of text about every twentieth of the run, at least one a minute, at most one a second: for logs."""
 
     def __init__(self, console: Console, total_steps: int, first_step: int, epochs: int) -> None:
         self.console, self.total, self.epochs = console, total_steps, epochs
         self.first = first_step
         self.shown = first_step
-        self.last = 0.0
-        self.began = time.monotonic()
+        self.began = self.last = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +143,8 @@ class PlainLines:
         """Prints the record if its turn has come."""
         step, now = record["step"], time.monotonic()
         is_last = step >= self.total
-        if not is_last and (step - self.shown < self.total / 20 or now - self.last < 1):
+        quiet = now - self.last
+        if not is_last and quiet < 60 and (step - self.shown < self.total / 20 or quiet < 1):
             return
         self.shown, self.last = step, now
         left = (now - self.began) / max(1, step - self.first) * (self.total - step)
@@ -156,7 +156,9 @@ class PlainLines:
             for name, c in record["constraints"].items()
         ]
         parts += [f"{name} {record[name]:.3g}" for name in ("beta", "gamma") if record[name]]
-        self.console.print(" ".join([*parts, f"left {left:.0f} s"]), markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            " ".join([*parts, f"left {format_duration(left)}"]), markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def constraint_table(record: Record) -> Table:
@@ -240,3 +242,11 @@ def _bound_cells(constraint: Record | None) -> tuple[str, str, str, str]:
         format_price(constraint["price"], constraint["price_unit"]),
         "yes" if constraint["active"] else "no",
     )
+
+
+def format_duration(seconds: float) -> str:
+    """Writes seconds, minutes or hours, to two digits."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

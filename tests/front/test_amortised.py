@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -33,6 +34,10 @@ def tiny(out: Path | None = None, **changes: Any) -> AmortisedFront:
     return front
 
 
+def small_settings() -> dict[str, Any]:
+    return {name: value for name, value in SMALL.items() if name != "progress"}
+
+
 def neg_elbo_of(front: AmortisedFront, beta: float, part: str = "held_out") -> float:
     assert front.surface is not None
     return front.surface.estimates(part, beta=beta, gamma=10.0)["neg_elbo"].value
@@ -51,6 +56,29 @@ def test_a_member_is_better_at_its_own_weight_than_members_far_away(trained_fron
     losses = distortion[None, :] + betas[:, None] * rate[None, :]  # [weight, member]
     # Three members are 1.4 in log β; within that, the loss is flat and 480 steps are few.
     assert (np.abs(losses.argmin(1) - np.arange(len(betas))) <= 3).all()
+
+
+def test_one_example_does_not_undo_a_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = lv.open_data("digits")
+
+    def ends_at(*, spoiled: int | None) -> float:
+        settings = Settings().replace(**small_settings(), epochs=20)
+        session = _build_session(data, FrontSettings(divergence="none"), settings, None, None)
+        measure = session._measure_groups
+
+        def outlier(draw: Draw) -> torch.Tensor:
+            values = measure(draw)
+            values[0] *= 1e6 if session.step == spoiled else 1.0
+            return values
+
+        monkeypatch.setattr(session, "_measure_groups", outlier)
+        neg_elbo = [float(session.take_step().sum()) for _ in range(session.total_steps)]
+        return float(np.mean(neg_elbo[-20:]))
+
+    untouched = ends_at(spoiled=None)
+    assert ends_at(spoiled=200) == pytest.approx(untouched, abs=0.1)
+    monkeypatch.setattr("lagvae.training.steps.clipping.LIMIT", math.inf)
+    assert ends_at(spoiled=200) > untouched + 0.5
 
 
 def test_a_solution_measures_what_the_surface_said(trained_front: AmortisedFront) -> None:
@@ -239,7 +267,7 @@ def test_weights_warm_up_by_factors_sooner_at_the_high_end_and_in_a_long_run(
 
 
 def test_a_step_descends_on_the_mean_of_its_members_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings().replace(**{name: value for name, value in SMALL.items() if name != "progress"})
+    settings = Settings().replace(**small_settings())
     session = _build_session(
         lv.open_data("digits", progress=False), FrontSettings(divergence="none"), settings, None, None
     )
@@ -264,7 +292,7 @@ def test_a_step_descends_on_the_mean_of_its_members_losses(monkeypatch: pytest.M
 
 
 def test_a_steps_loss_is_divided_by_the_nats_that_chance_makes_of_a_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings().replace(**{name: value for name, value in SMALL.items() if name != "progress"})
+    settings = Settings().replace(**small_settings())
     session = _build_session(lv.open_data("digits", progress=False), FrontSettings(), settings, None, None)
     session.step = session.total_steps - 1
     values = torch.rand(session.groups, 3, generator=torch.Generator().manual_seed(0))

@@ -17,6 +17,7 @@ from lagvae.model.gaussian import DiagonalGaussian
 from lagvae.streams import derive_seed
 from lagvae.terms.mmd import MMD
 from lagvae.terms.term import PerExampleTerm
+from lagvae.training.steps.clipping import Clipping
 from lagvae.training.steps.hardware import networks_in
 from lagvae.training.steps.session import Session
 
@@ -48,6 +49,10 @@ class FrontSession(Session):
     follows. Dimensions of z that nothing reads yet are the first that pressure switches off, and they hardly come back:
     what low β will need has to be learned before high β presses, which takes steps: more in a longer run, but a smaller
     share of it.
+
+    Gradients far larger than usual are scaled down (:mod:`~lagvae.training.steps.clipping`). Units that hardly any
+    example reaches drift for as long as a run goes on, until one does reach them: one example in 18 million undid a
+    front in a single step.
     Its problem is the family's: min distortion + rate + mmd.
 
     Attributes:
@@ -66,6 +71,7 @@ class FrontSession(Session):
         super().__post_init__()
         seed = derive_seed(self.batches.streams.seed, "front", "weights")
         self._weights = torch.Generator(self.device).manual_seed(seed)
+        self._clipping = Clipping(self.device)
         self._progress = torch.zeros((), device=self.device)
         self._chance = sum(
             term(estimator="biased").floor(
@@ -93,6 +99,10 @@ class FrontSession(Session):
         self._descend(((values * weights).sum(-1) / scale).mean())
         return values.detach().mean(0).unsqueeze(0)
 
+    def _limit_gradients(self) -> None:
+        is_recorded = self.record is not None or self.device.type != "cpu"
+        self._clipping(self.model.parameters(), look=not is_recorded)
+
     def _generators(self) -> list[torch.Generator]:
         return [*super()._generators(), self._weights]
 
@@ -113,12 +123,14 @@ class FrontSession(Session):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Returns the session's tensors by name, and the rest in JSON's types."""
         tensors, plain = super().state()
-        return {**tensors, "front/weights": self._weights.get_state()}, plain
+        own = {"front/weights": self._weights.get_state(), "front/usual_gradient": self._clipping.usual}
+        return {**tensors, **own}, plain
 
     def load_state(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Puts the session back to where ``state`` found it."""
         super().load_state(tensors, state)
         self._weights.set_state(tensors["front/weights"].cpu())
+        self._clipping.load(tensors.get("front/usual_gradient", torch.zeros(())))  # fronts of before did not clip
 
 
 def warm_up(

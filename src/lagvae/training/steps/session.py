@@ -165,7 +165,11 @@ class Session:
     def _descend(self, loss: Float[Tensor, ""]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._limit_gradients()
         self.optimizer.step()
+
+    def _limit_gradients(self) -> None:
+        """Has nothing to do in a run of its own."""
 
     def _measure(self, raw: Tensor, batches: Batches) -> Float[Tensor, " terms"]:
         x = self.model.likelihood.prepare(raw, batches.streams.binarisation)

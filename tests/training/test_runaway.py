@@ -18,6 +18,7 @@ from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.vae import mlp_vae
 from lagvae.training.outcome.runaway import Lookout, blind_distortion, find_runaway
+from lagvae.training.steps.session import Session
 
 SMALL = {"hidden": (16,), "latent_dim": 3, "batch_size": 100, "epochs": 6, "progress": False}
 
@@ -102,8 +103,35 @@ def test_what_runs_away_along_the_log(text: str, last: tuple[float, float], runs
     assert not runs_away or message.endswith("at step 200")
 
 
+@pytest.mark.parametrize(
+    ("last_steps", "runs_away"),
+    [
+        ([(95.0, 11.0), (1e9, 1e9)], False),  # one example, in the last step
+        ([(1e9, 1e9), (95.0, 11.0)], False),
+        ([(1e9, 1e9), (1e8, 1e9)], True),
+        ([(1e9, 1e9)], True),
+    ],
+)
+def test_a_single_step_may_be_as_bad_as_it_likes(last_steps: list[tuple[float, float]], runs_away: bool) -> None:
+    lookout = Lookout(lv.vae(), [line(50, 300.0, 200.0), line(100, 90.0, 20.0)])
+    assert bool(lookout.find_runaway(line(150, 1e8, 1e8), last_steps)) == runs_away
+
+
 def test_a_short_log_has_not_run_away() -> None:
     assert Lookout(lv.vae()).find_runaway(line(50, 1e9, 1e9)) == ""
+
+
+@pytest.mark.parametrize(("first", "status"), [(10, lv.Status.FEASIBLE), (9, lv.Status.DIVERGED)])
+def test_a_run_outlives_one_step_and_not_two(first: int, status: lv.Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_step = Session.take_step
+
+    def spoiled(session: Session) -> torch.Tensor:
+        measured = take_step(session)
+        return measured * 1e9 if first <= session.step <= 10 else measured
+
+    monkeypatch.setattr(Session, "take_step", spoiled)
+    solution = lv.fit("min neg_elbo", "digits", log_every=5, **{**SMALL, "epochs": 1})
+    assert solution.status is status
 
 
 def of_price(multiplier: float, *, until: float = 1.0, then: float = 0.0) -> lv.DualRuleFactory:

@@ -99,8 +99,9 @@ def training(
                     record = make_record(session, values[:filled], seconds=seconds, speed=speed)
                     log.add(record)
                     display.show(record)
+                    last_steps = values[max(0, filled - 2) : filled, 0, :2].tolist()
                     filled, last, last_step = 0, now, session.step
-                    if trouble := lookout.find_runaway(record):
+                    if trouble := lookout.find_runaway(record, last_steps):
                         return _diverged(trouble)
                 is_due = company.is_due if company else log.seconds_since_save() >= settings.output.checkpoint_seconds
                 if is_last or is_stopped or is_due:

@@ -25,8 +25,9 @@ class Lookout:
         f_t - min_s f_s ≤ max(1000 nats, 10 |D_1 + R_1|, 10 |D_s + R_s|),    f = w_D D + w_R R
 
     with the objective's weights of distortion and rate, the larger of them 1, and s where f was least. What has grown
-    without limit can keep every bound and need not be infinite anywhere; it does not come back. A rate that no one
-    asked to be small may be as large as it likes (``min distortion``).
+    without limit can keep every bound and need not be infinite anywhere; it does not come back. A single step may be as
+    bad as it likes: one example that costs millions of nats has not undone the model. A rate that no one asked to be
+    small may be as large as it likes (``min distortion``).
 
     Args:
         problem: What is solved.
@@ -40,14 +41,20 @@ class Lookout:
         for record in history:
             self.find_runaway(record)
 
-    def find_runaway(self, record: Record) -> str:
-        """Says that the objective ran away by this line, the log's next one; "" where it did not."""
+    def find_runaway(self, record: Record, last_steps: Sequence[tuple[float, float]] = ()) -> str:
+        """Says that the objective ran away by this line, the log's next one; "" where it did not.
+
+        Args:
+            record: The line, means over its steps.
+            last_steps: Distortion and rate of its last few: the best of them has to have run away as well.
+        """
         self._first = self._first or record
         if self._best is None or self._value(record) < self._value(self._best):
             self._best = record
         value, best = self._value(record), self._value(self._best)
         stake = max(abs(sum(_distortion_and_rate(line))) for line in (self._first, self._best))
-        if not is_beaten(value - best, stake=stake):
+        newest = (_objective(self._problem, *step) for step in last_steps)
+        if not is_beaten(min([value, *newest]) - best, stake=stake):
             return ""
         since, now = self._best["step"], record["step"]
         return f"the objective ran away: {best:.4g} nats at step {since}, {value:.3g} at step {now}"

@@ -1,7 +1,7 @@
 r"""The figure of the paper, from one run: mutual information against consistency, beside the published points.
 
     python benchmarks/zhao2018/figure.py                    the page and the pictures of what is there
-    python benchmarks/zhao2018/figure.py --train --epochs 275 --beta 0.22 4 --out DIR
+    python benchmarks/zhao2018/figure.py --train --epochs 870 --beta 0.3 4.3 --learning-rate 1.5e-3 --out DIR
     python benchmarks/zhao2018/figure.py --train --device cuda --beta 0.3 4 --epochs 1752 --batch-size 500 \
         --learning-rate 3e-3 --out DIR
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import lagvae as lv
+from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.training.steps.session import Session
 
@@ -29,6 +30,12 @@ TINY: dict[str, Any] = {
     "precision": "float32",
     "progress": False,
 }
+
+
+def settings_of(options: dict[str, Any], **changes: Any) -> Settings:
+    """Returns what ``fit`` makes of options, one of which says whether to show progress."""
+    named = {name: value for name, value in options.items() if name != "progress"}
+    return Settings().replace(**named, **changes)
 
 
 def run(out: Path | None = None, problem: str = PROBLEM, data: Any = "digits", **changes: Any) -> lv.Solution:

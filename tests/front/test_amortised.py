@@ -24,7 +24,7 @@ from lagvae.settings import FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.streams import Streams
 from small_fronts import SMALL
-from tiny_runs import assert_same_tensors
+from tiny_runs import assert_same_tensors, settings_of
 
 
 def tiny(out: Path | None = None, **changes: Any) -> AmortisedFront:
@@ -32,10 +32,6 @@ def tiny(out: Path | None = None, **changes: Any) -> AmortisedFront:
     front = lv.fit_front("digits", out=out, **{**SMALL, "batch_size": 500, "epochs": 3, **changes})
     assert isinstance(front, AmortisedFront)
     return front
-
-
-def small_settings() -> dict[str, Any]:
-    return {name: value for name, value in SMALL.items() if name != "progress"}
 
 
 def neg_elbo_of(front: AmortisedFront, beta: float, part: str = "held_out") -> float:
@@ -62,7 +58,7 @@ def test_one_example_does_not_undo_a_front(monkeypatch: pytest.MonkeyPatch) -> N
     data = lv.open_data("digits")
 
     def ends_at(*, spoiled: int | None) -> float:
-        settings = Settings().replace(**small_settings(), epochs=20)
+        settings = settings_of(SMALL, epochs=20)
         session = _build_session(data, FrontSettings(divergence="none"), settings, None, None)
         measure = session._measure_groups
 
@@ -267,7 +263,7 @@ def test_weights_warm_up_by_factors_sooner_at_the_high_end_and_in_a_long_run(
 
 
 def test_a_step_descends_on_the_mean_of_its_members_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings().replace(**small_settings())
+    settings = settings_of(SMALL)
     session = _build_session(
         lv.open_data("digits", progress=False), FrontSettings(divergence="none"), settings, None, None
     )
@@ -292,7 +288,7 @@ def test_a_step_descends_on_the_mean_of_its_members_losses(monkeypatch: pytest.M
 
 
 def test_a_steps_loss_is_divided_by_the_nats_that_chance_makes_of_a_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings().replace(**small_settings())
+    settings = settings_of(SMALL)
     session = _build_session(lv.open_data("digits", progress=False), FrontSettings(), settings, None, None)
     session.step = session.total_steps - 1
     values = torch.rand(session.groups, 3, generator=torch.Generator().manual_seed(0))

@@ -7,11 +7,10 @@ import torch
 
 import lagvae as lv
 from lagvae.duality.zhao2018 import Zhao2018
-from lagvae.settings import Settings
 from lagvae.training.build import build_session
-from tiny_runs import PROBLEM, STEPS, TINY, assert_same_tensors
+from tiny_runs import PROBLEM, STEPS, TINY, assert_same_tensors, settings_of
 
-SETTINGS = Settings().replace(**{name: value for name, value in TINY.items() if name != "progress"})
+SETTINGS = settings_of(TINY)
 DIGITS = lv.open_data("digits")
 
 

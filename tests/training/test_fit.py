@@ -20,7 +20,7 @@ from lagvae.model.draw import Draw
 from lagvae.settings import Settings
 from lagvae.training.build import build_session
 from lagvae.training.steps.batches import Batches
-from tiny_runs import PROBLEM, TINY, assert_same_tensors, measured, run, stopped_after
+from tiny_runs import PROBLEM, TINY, assert_same_tensors, measured, run, settings_of, stopped_after
 
 
 def weights(solution: lv.Solution) -> dict[str, Tensor]:
@@ -122,7 +122,7 @@ def test_a_problem_has_to_be_one(tmp_path: Path) -> None:
 
 
 def test_settings_at_once_or_one_by_one() -> None:
-    settings = Settings().replace(**{name: value for name, value in TINY.items() if name != "progress"})
+    settings = settings_of(TINY)
     at_once = lv.fit(PROBLEM, "digits", settings=settings, progress=False)
     assert_same_tensors(weights(at_once), weights(run()))
     changed = lv.fit(PROBLEM, "digits", settings=settings, progress=False, seed=1)

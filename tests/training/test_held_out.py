@@ -19,7 +19,6 @@ from lagvae.data.examples import Examples
 from lagvae.duality.rule import DualRule
 from lagvae.errors import ProblemWarning
 from lagvae.model.draw import Draw
-from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.files import to_plain
 from lagvae.streams import Streams, derive_seed
@@ -27,10 +26,10 @@ from lagvae.training.build import build_session
 from lagvae.training.probe import resolve_bounds
 from lagvae.training.progress import constraint_table
 from lagvae.training.steps.batches import Batches
-from tiny_runs import TINY, assert_same_run, assert_same_tensors, measured, metrics, run, stopped_after
+from tiny_runs import TINY, assert_same_run, assert_same_tensors, measured, metrics, run, settings_of, stopped_after
 
 SHARE = 0.3
-SETTINGS = Settings().replace(**{name: value for name, value in TINY.items() if name != "progress"})
+SETTINGS = settings_of(TINY)
 ONE_BOUND = "max mi s.t. neg_elbo <= 45"
 EASY = "min rate s.t. neg_elbo <= 500"
 

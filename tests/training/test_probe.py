@@ -14,18 +14,18 @@ from torch import Tensor
 import lagvae as lv
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.model.draw import Draw
-from lagvae.settings import PROBE_EPOCHS, Settings
+from lagvae.settings import PROBE_EPOCHS
 from lagvae.storage.files import to_plain
 from lagvae.terms.algebra import Constraint
 from lagvae.training import probe as probe_module
 from lagvae.training.devices import Blueprint
 from lagvae.training.probe import resolve_bounds
-from tiny_runs import TINY, assert_same_tensors, run, stopped_after
+from tiny_runs import TINY, assert_same_tensors, run, settings_of, stopped_after
 
 # Enough steps for the ends of the range to be where they belong.
 ENOUGH: dict[str, Any] = {**TINY, "hidden": (64,), "latent_dim": 8, "epochs": 20, "learning_rate": 5e-3}
 ENOUGH |= {"batch_size": 100}
-SETTINGS = Settings().replace(**{name: value for name, value in ENOUGH.items() if name != "progress"})
+SETTINGS = settings_of(ENOUGH)
 NAMES = ["distortion", "rate", "neg_elbo", "mmd_biased", "mmd_unbiased"]
 imq = lv.mmd(kernel="imq", estimator="unbiased")
 
@@ -177,7 +177,7 @@ def test_epochs_are_few_unless_they_are_given(probed: list[str]) -> None:
     tiny = {name: setting for name, setting in TINY.items() if name != "epochs"}
     assert lv.probe("digits", **tiny).settings.primal.epochs == PROBE_EPOCHS == 5
     assert lv.probe("digits", **tiny, epochs=2).settings.primal.epochs == 2
-    settings = Settings().replace(**{name: setting for name, setting in TINY.items() if name != "progress"})
+    settings = settings_of(TINY)
     given = lv.probe("digits", settings=settings, progress=False)
     assert (given.settings, given.solutions[1.0].step) == (settings, 18)
     assert lv.probe("digits", settings=settings, epochs=1, progress=False).settings.primal.epochs == 1

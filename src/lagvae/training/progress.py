@@ -199,6 +199,14 @@ def format_price(price: float, unit: str) -> str:
     return f"{short_exponent(f'{price:.3g}')} {unit}"
 
 
+def format_duration(seconds: float) -> str:
+    """Writes seconds, minutes or hours, to two digits."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def short_exponent(number: str) -> str:
     """Writes ``2.5e-04`` as ``2.5e-4``, and ``1e+06`` as ``1e6``."""
     return number.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
@@ -242,11 +250,3 @@ def _bound_cells(constraint: Record | None) -> tuple[str, str, str, str]:
         format_price(constraint["price"], constraint["price_unit"]),
         "yes" if constraint["active"] else "no",
     )
-
-
-def format_duration(seconds: float) -> str:
-    """Writes seconds, minutes or hours, to two digits."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,13 @@ def take_part(team: Team, folder: Path) -> None:
     orphan = dataclasses.replace(team, parent=team.parent + (1 if team.rank else 0))
     assert orphan.agree(is_asked=False)
     (folder / f"done-{team.rank}").touch()
+
+
+def leave_words(team: Team, folder: Path) -> None:
+    """Says something, and would die if its interpreter were taken down."""
+    atexit.register(os.abort)
+    sys.stdout.write(f"process {team.rank} was here\n")
+    team.agree(is_asked=False)
 
 
 def fail(team: Team, folder: Path) -> None:

@@ -76,6 +76,12 @@ def test_where_one_fails_all_end_with_its_reason(
     assert not multiprocessing.active_children()
 
 
+def test_members_leave_at_once_and_lose_no_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Threads of the backend outlive the team; where the interpreter is taken down around them, they abort it."""
+    run_team(members.leave_words, 2, tmp_path)
+    assert sorted(capfd.readouterr().out.split("\n")) == ["", "process 0 was here", "process 1 was here"]
+
+
 def test_what_cannot_be_sent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"expected what another process can be sent, got .*lambda.*; try functions"):
         run_team(members.take_part, 2, tmp_path, lambda: None)

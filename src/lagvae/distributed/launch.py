@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 import torch.multiprocessing
@@ -141,6 +141,7 @@ def _enter(rank: int, member: Member, size: int, parent: int, folder: str, argum
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, torch.get_num_threads() // size))
         member(Team.join(rank, size, parent, f"{folder}/meeting"), Path(folder), *arguments)
+        torch.distributed.destroy_process_group()
     except BaseException as error:
         content = {
             "kind": type(error).__name__,
@@ -150,8 +151,19 @@ def _enter(rank: int, member: Member, size: int, parent: int, folder: str, argum
             "is_of_team": not isinstance(error, LagvaeError),
         }
         Path(folder, f"error-{rank}.json").write_text(json.dumps(content))
-        os._exit(1)  # at once: leaving in good order would wait for the others
-    torch.distributed.destroy_process_group()
+        _leave(1)
+    _leave(0)
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends this process at once.
+
+    Leaving in good order would wait for the others where one has failed. Where all went well, a thread that carried
+    messages may still hold a tensor of ours; to let go of it while the interpreter is taken down is SIGABRT.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 def meeting_folder() -> tempfile.TemporaryDirectory[str]:

@@ -84,7 +84,7 @@ def train_front(name: str, device: str) -> dict[str, Any]:
     import torch
 
     import lagvae as lv
-    from lagvae.front.amortised import AmortisedFront
+    from lagvae.front.amortised.front import AmortisedFront
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     setup = SETUPS[name]
@@ -126,7 +126,7 @@ def time_ratio(blocks: int = 12, steps: int = 10) -> dict[str, float]:
     import torch
 
     import lagvae as lv
-    from lagvae.front.fit_amortised import _build_session
+    from lagvae.front.amortised.fit import _build_session
     from lagvae.problem.problem import Problem
     from lagvae.settings import FrontSettings, Settings
     from lagvae.training.build import build_session

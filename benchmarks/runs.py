@@ -190,7 +190,7 @@ def convolutional_vae(latent_dim: int, *, seed: int) -> lv.VAE:
 
 def stacks_of(runs: Iterable[Run], size: int) -> Iterator[list[Run]]:
     """Yields the runs in groups that can be trained as one, of at most ``size``."""
-    from lagvae.front.stacking import group_alike
+    from lagvae.front.dedicated.stacking import group_alike
 
     runs = list(runs)
     groups: dict[Any, list[Run]] = {}

@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 from lagvae.evaluation.estimate import Estimate
-from lagvae.front.family import Family
-from lagvae.front.surface import Surface
+from lagvae.front.amortised.family import Family
+from lagvae.front.amortised.surface import Surface
 
 BETAS = tuple(np.geomspace(0.1, 4.9, 11).tolist())
 GAMMAS = (10.0, 1e3, 1e4, 1e5)

@@ -12,9 +12,9 @@ import lagvae as lv
 from curves_of_front import GAMMAS, surface
 from lagvae.data.dataset import Data
 from lagvae.data.examples import Examples
-from lagvae.front.amortised import AmortisedFront
-from lagvae.front.dedicated import DedicatedFront
-from lagvae.front.modulation import Modulation
+from lagvae.front.amortised.front import AmortisedFront
+from lagvae.front.amortised.modulation import Modulation
+from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import mlp_vae
 from lagvae.settings import Settings

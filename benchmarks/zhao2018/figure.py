@@ -59,9 +59,9 @@ def train(out: Path, device: str, beta: tuple[float, float], gain: float, **chan
 
 def draw(kind: str) -> None:
     """Draws a front's members, whose network need not be here."""
-    from lagvae.front.amortised import AmortisedFront
-    from lagvae.front.family import Family
-    from lagvae.front.fit_amortised import surface_of
+    from lagvae.front.amortised.family import Family
+    from lagvae.front.amortised.fit import surface_of
+    from lagvae.front.amortised.front import AmortisedFront
     from lagvae.front.point import FrontPoint
     from lagvae.report.front_figure import write_front_figure
     from lagvae.settings import Settings

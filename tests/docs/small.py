@@ -42,7 +42,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Annealing, "__post_init__", cooled)
     patch.setattr("lagvae.evaluation.density.autoregressive.STEPS", 20)
     patch.setattr("lagvae.evaluation.evaluate.LEAST_BATCHES", 2)
-    patch.setattr("lagvae.front.fit_amortised.BETAS", 5)
+    patch.setattr("lagvae.front.amortised.fit.BETAS", 5)
 
 
 def stand_in_for_mnist(patch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 import lagvae as lv
 from lagvae.cli.main import main
-from lagvae.front import fit_amortised
+from lagvae.front.amortised import fit
 
 TINY: dict[str, Any] = {
     "epochs": 1, "hidden": (8,), "latent_dim": 2, "device": "cpu", "precision": "float32", "progress": False,
@@ -29,8 +29,8 @@ def written(folder: Path, said: str) -> str:
 def test_a_front_of_one_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit_amortised, "BETAS", 3)
-    monkeypatch.setattr(fit_amortised, "GAMMAS", 2)
+    monkeypatch.setattr(fit, "BETAS", 3)
+    monkeypatch.setattr(fit, "GAMMAS", 2)
     lv.fit_front("digits", out=tmp_path / "front", **TINY)
     capsys.readouterr()
     assert main(["report", str(tmp_path / "front")]) == 0

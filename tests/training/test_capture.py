@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import lagvae as lv
-from lagvae.front.fit_amortised import _build_session
+from lagvae.front.amortised.fit import _build_session
 from lagvae.settings import FrontSettings, Settings
 from lagvae.terms.term import term
 from lagvae.training.build import build_session

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lagvae as lv
-from lagvae.front.amortised import AmortisedFront
+from lagvae.front.amortised.front import AmortisedFront
 from small_fronts import SMALL
 from tiny_runs import run
 

@@ -106,7 +106,7 @@ class Solve:
     def run(self) -> int:
         """Prints the solution; 0."""
         from lagvae.cli.tables import print_solution
-        from lagvae.front.amortised import AmortisedFront
+        from lagvae.front.amortised.front import AmortisedFront
         from lagvae.front.fit_front import load_front
         from lagvae.storage.files import to_plain
 

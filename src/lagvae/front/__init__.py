@@ -1,1 +1,1 @@
-"""Many problems at once: one network modulated by the weights, the dual solved on it, dedicated runs."""
+"""Many problems at once: what every front is, and the two ways to one."""

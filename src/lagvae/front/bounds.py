@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from lagvae.errors import ProblemError, expected
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.questions import CONSTRAINT
-from lagvae.front.surface import tabulated_as
 from lagvae.problem.problem import Problem
-from lagvae.terms.elbo import neg_elbo
+from lagvae.terms.elbo import distortion, neg_elbo, rate
+from lagvae.terms.mmd import MMD
 from lagvae.terms.term import Term
 
 Measured = Mapping[str, Estimate]
@@ -50,6 +50,14 @@ def resolve_on(problem: Problem, points: Sequence[Measured]) -> Problem:
             values = [_sum(point, constraint.quantity.surrogate()).value for point in points]
             best[name] = max(values) if constraint.sense == ">=" else min(values)
     return problem.resolve(best) if best else problem
+
+
+def tabulated_as(term: Term) -> str:
+    """Returns the name under which a term stands in a table."""
+    if isinstance(term, MMD):
+        return f"mmd_{term.estimator}"
+    # The rate's estimators have one mean.
+    return next((known.name for known in (distortion, rate, neg_elbo) if isinstance(term, type(known))), str(term))
 
 
 def _sum(measured: Measured, weights: Mapping[Term, float]) -> Estimate:

@@ -9,13 +9,13 @@ from typing import Any, Literal, overload
 
 from lagvae.data.dataset import Source, open_data
 from lagvae.errors import CheckpointError, SettingError, expected, nearest
-from lagvae.front.amortised import AmortisedFront
-from lagvae.front.dedicated import DedicatedFront
-from lagvae.front.fit_amortised import fit_amortised, read_amortised
-from lagvae.front.fit_dedicated import fit_dedicated, read_dedicated
+from lagvae.front.amortised.fit import fit_amortised, read_amortised
+from lagvae.front.amortised.front import AmortisedFront
+from lagvae.front.dedicated.fit import fit_dedicated, read_dedicated
+from lagvae.front.dedicated.front import DedicatedFront
+from lagvae.front.dedicated.ranges import expand_ranges
+from lagvae.front.dedicated.ray_engine import RayEngine
 from lagvae.front.front import FILE
-from lagvae.front.ranges import expand_ranges
-from lagvae.front.ray_engine import RayEngine
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
@@ -74,9 +74,9 @@ def fit_front(
         min over θ of E_(β, γ) [ (D + β R + γ mmd) / ((1 + β + γ · 1e-4)^0.2 · max(1, γ · chance)) ],
 
     (*chance*: what a perfect q(z) measures of mmd among the few codes of a step) in little more time than one ordinary
-    run; problems are solved on it afterwards, by
-    :meth:`~lagvae.front.amortised.AmortisedFront.solve`, without training. ``dedicated`` trains a run for each problem,
-    several as one where that pays; ``path`` lets each go on from the one before it.
+    run; problems are solved on it afterwards, by :meth:`~lagvae.front.amortised.front.AmortisedFront.solve`, without
+    training. ``dedicated`` trains a run for each problem, several as one where that pays; ``path`` lets each go on from
+    the one before it.
 
     Args:
         data: As for ``fit``.

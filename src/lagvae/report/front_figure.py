@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lagvae.errors import CheckpointError, expected
-from lagvae.front.amortised import AmortisedFront
+from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.front import Front
 from lagvae.report.members import lines_of, series_of
 from lagvae.report.published_points import published_points

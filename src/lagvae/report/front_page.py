@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lagvae.front.amortised import AmortisedFront
+from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE

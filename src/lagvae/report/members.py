@@ -9,8 +9,8 @@ import numpy as np
 
 from lagvae.errors import CheckpointError, SolveError
 from lagvae.evaluation.questions import CONSTRAINT, DIMENSION
-from lagvae.front.amortised import AmortisedFront
-from lagvae.front.dedicated import DedicatedFront
+from lagvae.front.amortised.front import AmortisedFront
+from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE

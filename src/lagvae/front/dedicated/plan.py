@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lagvae.data.dataset import Data
-from lagvae.front.stacking import Pace
+from lagvae.front.dedicated.stacking import Pace
 from lagvae.training.progress import format_duration
 from lagvae.training.steps.session import Session
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import lagvae as lv
-from lagvae.front.ranges import expand_ranges
+from lagvae.front.dedicated.ranges import expand_ranges
 
 
 def test_a_text_without_a_range_is_one_problem() -> None:

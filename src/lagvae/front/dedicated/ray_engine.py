@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, SolveError, expected
-from lagvae.front.engine import Observer, Outcome, Shared, Task, in_stacks, train_together
+from lagvae.front.dedicated.engine import Observer, Outcome, Shared, Task, in_stacks, train_together
 from lagvae.storage.lock import discard_elsewhere
 from lagvae.training.interrupt import Interrupt
 from lagvae.training.load import load

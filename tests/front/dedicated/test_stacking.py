@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import lagvae as lv
-from lagvae.front.dedicated import DedicatedFront
-from lagvae.front.stacking import Pace, find_pace, group_alike, number_stacks
+from lagvae.front.dedicated.front import DedicatedFront
+from lagvae.front.dedicated.stacking import Pace, find_pace, group_alike, number_stacks
 from lagvae.storage.folder import RunFolder
 from lagvae.training.steps.stack import StackSession
 from small_fronts import SMALL
@@ -61,7 +61,7 @@ def stop_at(step: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def without_timing(patch: pytest.MonkeyPatch) -> None:
-    import lagvae.front.fit_dedicated as module
+    import lagvae.front.dedicated.fit as module
 
     patch.setattr(module, "find_pace", lambda problems, build, size: Pace(size or 1, 0.01))
 
@@ -112,7 +112,7 @@ def test_a_point_that_diverges_is_marked_and_the_others_are_as_they_were(tmp_pat
 
 
 def test_a_point_that_fails_to_begin_is_marked_and_the_others_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    import lagvae.front.engine as module
+    import lagvae.front.dedicated.engine as module
 
     fitting = module.fitting
 
@@ -140,7 +140,7 @@ def test_stacks_are_of_problems_with_the_same_terms() -> None:
 
 
 def test_a_stack_is_taken_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    import lagvae.front.stacking as module
+    import lagvae.front.dedicated.stacking as module
     from lagvae.settings import Settings
     from lagvae.training.build import build_session
 

@@ -14,7 +14,7 @@ import pytest
 
 import lagvae as lv
 from lagvae.errors import DamageWarning
-from lagvae.front.dedicated import DedicatedFront
+from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.storage.lock import LOCK, Holder
 from lagvae.training.steps.session import Session
 from small_fronts import SMALL
@@ -65,7 +65,7 @@ def test_infeasible_points_are_kept_and_marked(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_is_a_point_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lagvae.front.engine as module
+    import lagvae.front.dedicated.engine as module
 
     fitting = module.fitting
 

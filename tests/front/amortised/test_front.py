@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 import lagvae as lv
-from lagvae.front.amortised import AmortisedFront
-from lagvae.front.fit_amortised import _build_session
-from lagvae.front.session import FIRST, WARM_UP_GAMMA, FrontSession, warm_up
+from lagvae.front.amortised.fit import _build_session
+from lagvae.front.amortised.front import AmortisedFront
+from lagvae.front.amortised.session import FIRST, WARM_UP_GAMMA, FrontSession, warm_up
 from lagvae.model.draw import Draw
 from lagvae.settings import FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lagvae.front.family import BEYOND, Family
+from lagvae.front.amortised.family import BEYOND, Family
 
 FAMILY = Family(beta=(0.1, 10.0), gamma=(10.0, 1e5), share=0.5)
 

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lagvae.errors import ProblemError, expected
-from lagvae.front.surface import Surface, family_column, tabulated_as
+from lagvae.front.amortised.surface import Surface, family_column
+from lagvae.front.bounds import tabulated_as
 from lagvae.problem.problem import Problem
 from lagvae.terms.mmd import MMD
 from lagvae.terms.term import Term

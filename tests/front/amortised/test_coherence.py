@@ -12,8 +12,8 @@ import pytest
 
 import lagvae as lv
 from lagvae.evaluation.estimate import Estimate
-from lagvae.front.amortised import AmortisedFront
-from lagvae.front.coherence import find_incoherence
+from lagvae.front.amortised.coherence import find_incoherence
+from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.point import FrontPoint
 
 BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -86,7 +86,7 @@ def test_nothing_is_solved_on_a_front_that_fell_apart(
     assert json.loads((copied / "front.json").read_text())["status"] == "diverged"
     with pytest.raises(lv.ProblemError, match="got it fell; try training it again so"):
         lv.load_front(copied).solve("min neg_elbo")  # type: ignore[union-attr]
-    monkeypatch.setattr("lagvae.front.fit_amortised.find_incoherence", lambda points, blind: "it fell")
+    monkeypatch.setattr("lagvae.front.amortised.fit.find_incoherence", lambda points, blind: "it fell")
     front = lv.fit_front("digits", epochs=1, divergence="none", hidden=(8,), latent_dim=2, progress=False)
     assert (front.status, front.message) == (lv.Status.DIVERGED, "it fell")
     assert len(front.points) == 11

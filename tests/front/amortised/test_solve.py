@@ -8,7 +8,7 @@ import pytest
 
 import lagvae as lv
 from curves_of_front import GAMMAS, measured, surface
-from lagvae.front.solve import Optimum, solve_on
+from lagvae.front.amortised.solve import Optimum, solve_on
 
 
 def solve(text: str, part: str = "train", gammas: tuple[float, ...] = GAMMAS) -> Optimum:

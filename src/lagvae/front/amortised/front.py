@@ -11,12 +11,12 @@ import torch
 
 from lagvae.errors import DataError, ProblemError, SettingError, expected
 from lagvae.evaluation.evaluate import Evaluation
+from lagvae.front.amortised.family import Family
+from lagvae.front.amortised.modulation import Modulation
+from lagvae.front.amortised.solve import Optimum, solve_on
+from lagvae.front.amortised.surface import Surface
 from lagvae.front.bounds import bounded_estimates, resolve_on
-from lagvae.front.family import Family
 from lagvae.front.front import Front
-from lagvae.front.modulation import Modulation
-from lagvae.front.solve import Optimum, solve_on
-from lagvae.front.surface import Surface
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.storage.folder import RunFolder

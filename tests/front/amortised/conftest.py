@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import lagvae as lv
-from lagvae.front.amortised import AmortisedFront
+from lagvae.front.amortised.front import AmortisedFront
 from small_fronts import SMALL
 
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lagvae.front.family import Family
-from lagvae.front.modulation import Modulation
+from lagvae.front.amortised.family import Family
+from lagvae.front.amortised.modulation import Modulation
 from lagvae.model.draw import Draw
 from lagvae.model.gaussian import DiagonalGaussian
 from lagvae.streams import derive_seed

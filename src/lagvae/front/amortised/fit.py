@@ -14,14 +14,14 @@ import torch
 from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.evaluation.evaluate import evaluate_model
-from lagvae.front.amortised import AmortisedFront
-from lagvae.front.coherence import find_incoherence
-from lagvae.front.family import Family
+from lagvae.front.amortised.coherence import find_incoherence
+from lagvae.front.amortised.family import Family
+from lagvae.front.amortised.front import AmortisedFront
+from lagvae.front.amortised.modulation import Modulation
+from lagvae.front.amortised.session import FrontSession
+from lagvae.front.amortised.surface import Surface
 from lagvae.front.front import FILE, describe_front, read_fields
-from lagvae.front.modulation import Modulation
 from lagvae.front.point import FrontPoint
-from lagvae.front.session import FrontSession
-from lagvae.front.surface import Surface
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from lagvae.data.dataset import Data
 from lagvae.errors import LagvaeError
-from lagvae.front.dedicated import DedicatedFront
-from lagvae.front.engine import Engine, LocalEngine, Observer, Outcome, Shared, Task
+from lagvae.front.dedicated.engine import Engine, LocalEngine, Observer, Outcome, Shared, Task
+from lagvae.front.dedicated.front import DedicatedFront
+from lagvae.front.dedicated.monitor import Monitor
+from lagvae.front.dedicated.plan import make_plan
+from lagvae.front.dedicated.stacking import find_pace, number_stacks, with_numbers
 from lagvae.front.front import describe_front, read_fields
-from lagvae.front.monitor import Monitor
-from lagvae.front.plan import make_plan
 from lagvae.front.point import FrontPoint
-from lagvae.front.stacking import find_pace, number_stacks, with_numbers
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.settings import Settings

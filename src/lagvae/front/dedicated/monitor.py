@@ -10,12 +10,12 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from lagvae.front.plan import Plan
+from lagvae.front.dedicated.plan import Plan
 from lagvae.front.point import FrontPoint
 from lagvae.training.progress import format_duration, format_value
 
 if TYPE_CHECKING:
-    from lagvae.front.dedicated import DedicatedFront
+    from lagvae.front.dedicated.front import DedicatedFront
 
 MOST_ROWS = 30
 """Points that a live table shows: those around the first that is being trained."""

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from lagvae.evaluation.estimate import Estimate
-from lagvae.front.family import Family
-from lagvae.terms.elbo import Distortion, Rate, distortion, neg_elbo, rate
+from lagvae.front.amortised.family import Family
+from lagvae.terms.elbo import Distortion, Rate
 from lagvae.terms.mmd import MMD
 from lagvae.terms.term import Term
 
@@ -81,14 +81,6 @@ class Surface:
         if len(self.gammas) == 1:
             return np.repeat(along_beta, len(log_gammas), axis=1)
         return PchipInterpolator(np.log(self.gammas), along_beta, axis=1)(log_gammas)
-
-
-def tabulated_as(term: Term) -> str:
-    """Returns the name under which a term stands in a table."""
-    if isinstance(term, MMD):
-        return f"mmd_{term.estimator}"
-    # The rate's estimators have one mean.
-    return next((known.name for known in (distortion, rate, neg_elbo) if isinstance(term, type(known))), str(term))
 
 
 def family_column(term: Term) -> int | None:

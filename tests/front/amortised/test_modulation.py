@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import lagvae as lv
-from lagvae.front.modulation import Modulation, shares_of
+from lagvae.front.amortised.modulation import Modulation, shares_of
 from lagvae.model.flow import FlowPrior
 from lagvae.model.vae import mlp_vae
 

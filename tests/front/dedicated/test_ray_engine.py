@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 import lagvae as lv
-from lagvae.front import ray_engine
-from lagvae.front.dedicated import DedicatedFront
-from lagvae.front.engine import Task
-from lagvae.front.ray_engine import RayEngine, share_done
+from lagvae.front.dedicated import ray_engine
+from lagvae.front.dedicated.engine import Task
+from lagvae.front.dedicated.front import DedicatedFront
+from lagvae.front.dedicated.ray_engine import RayEngine, share_done
 from lagvae.settings import Settings
 from small_fronts import SMALL
 from tiny_runs import assert_same_run
@@ -177,6 +177,6 @@ def test_what_cannot_be_spread_is_refused(options: dict[str, Any], message: str)
 
 
 def test_ray_is_imported_only_where_points_are_trained_on_it() -> None:
-    code = "import sys, lagvae.front.fit_front, lagvae.front.ray_engine; print('ray' in sys.modules)"
+    code = "import sys, lagvae.front.fit_front, lagvae.front.dedicated.ray_engine; print('ray' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "False"

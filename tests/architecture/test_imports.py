@@ -63,6 +63,7 @@ TRAINING = (  # bottom to top
     "portable",
     "fit",
 )
+DATA = ("mapped", "sparse", "examples", "blocks", "moments", "checks", "arrays", "readers", "named", "dataset")
 FRONT = ("pareto", "point", "bounds", "front", "amortised", "dedicated", "fit_front")  # bottom to top
 EXEMPT = {"__init__", "__main__"}
 ROOT_NAMES = {"__version__"}
@@ -133,7 +134,9 @@ def test_imports_point_only_downwards() -> None:
     assert find_upward(all_imports()) == []
 
 
-@pytest.mark.parametrize(("room", "rooms"), [("evaluation", EVALUATION), ("training", TRAINING), ("front", FRONT)])
+@pytest.mark.parametrize(
+    ("room", "rooms"), [("data", DATA), ("evaluation", EVALUATION), ("training", TRAINING), ("front", FRONT)]
+)
 def test_imports_within_a_large_room_point_only_downwards(room: str, rooms: tuple[str, ...]) -> None:
     seen = within(room, all_imports())
     assert len(seen) > 30

@@ -13,8 +13,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from lagvae.data import registry
-from lagvae.data.idx import IMAGES_MAGIC, LABELS_MAGIC
+from lagvae.data.named import registry
+from lagvae.data.named.idx import IMAGES_MAGIC, LABELS_MAGIC
 
 TRAIN_COUNT, TRAIN_KEPT, TEST_COUNT, SIDE = 7, 5, 3, 4
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 import lagvae as lv
 from damaging import damage
-from lagvae.data.fetch import fetch
+from lagvae.data.named.fetch import fetch
 
 from .conftest import TinySet, make_idx
 

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from lagvae.data import files
 from lagvae.data.dataset import Data, open_data
 from lagvae.data.examples import Examples
+from lagvae.data.readers import npy
 from lagvae.errors import DataError
 
 from .conftest import SIDE, TEST_COUNT, TRAIN_KEPT, TinySet
@@ -95,7 +95,7 @@ def test_paths_become_absolute_names_that_open_the_same(tmp_path: Path, monkeypa
 
 def test_of_a_mapped_file_the_last_tenth_is_held_out_as_a_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save(tmp_path / "x.npy", _count(25).numpy())
-    monkeypatch.setattr(files, "MAP_ABOVE_BYTES", 0)
+    monkeypatch.setattr(npy, "MAP_ABOVE_BYTES", 0)
     data = open_data(tmp_path / "x.npy")
     assert isinstance(data.train.values, np.memmap)
     assert isinstance(data.test.values, np.memmap)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from lagvae.data.registry import IDX_SETS, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from lagvae.data.named.registry import IDX_SETS, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from lagvae.evaluation.likelihood.annealing import Annealing
 from lagvae.settings import Settings
 

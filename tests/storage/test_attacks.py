@@ -20,7 +20,7 @@ import yaml
 
 import lagvae as lv
 from lagvae.cli.main import main
-from lagvae.data import download
+from lagvae.data.named import download
 from lagvae.report.front_page import write_front_page
 from lagvae.storage.files import CHECKSUM, checksum, write_json, write_whole
 from lagvae.training.portable import CONFIG, WEIGHTS, pack, unpack

@@ -238,7 +238,7 @@ class DataCommand:
 
     def run(self) -> int:
         """Fetches, and says where the files are; 0."""
-        from lagvae.data.fetch import fetch
+        from lagvae.data.named.fetch import fetch
 
         print(f"{self.name} is complete in {fetch(self.name)}")
         return 0

@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lagvae.data.arrays import build_examples
-from lagvae.data.cells import CellOptions, is_cells, name_cells, read_cells
 from lagvae.data.examples import Examples
-from lagvae.data.files import read_npy, read_npz
-from lagvae.data.images import read_image_folder
-from lagvae.data.named import read_named
-from lagvae.data.registry import DIGITS, IDX_SETS, is_named
+from lagvae.data.named.read import read_named
+from lagvae.data.named.registry import DIGITS, IDX_SETS, is_named
+from lagvae.data.readers.cells import CellOptions, is_cells, name_cells, read_cells
+from lagvae.data.readers.images import read_image_folder
+from lagvae.data.readers.npy import read_npy, read_npz
+from lagvae.data.readers.tables import read_table
+from lagvae.data.readers.torch_dataset import stack_dataset
 from lagvae.data.sparse import SparseRows
-from lagvae.data.tables import read_table
-from lagvae.data.torch_dataset import stack_dataset
 from lagvae.errors import DataError, expected, nearest
 from lagvae.streams import permutation
 

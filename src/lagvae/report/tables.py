@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lagvae.data.tables import column_names
+from lagvae.data.readers.tables import column_names
 from lagvae.errors import DataError, SettingError, expected
 from lagvae.storage.files import write_whole
 from lagvae.streams import Streams, derive_seed

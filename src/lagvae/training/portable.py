@@ -15,7 +15,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from lagvae.data.registry import is_named
+from lagvae.data.named.registry import is_named
 from lagvae.errors import CheckpointError, LagvaeError, expected
 from lagvae.model.vae import VAE
 from lagvae.storage.files import CHECKSUM, checksum, to_plain, unseal

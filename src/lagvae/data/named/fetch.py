@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lagvae.data import idx
-from lagvae.data.download import UnavailableError, read_mirror, read_npm_package, store
-from lagvae.data.registry import DIGITS, IDX_SETS, IdxSet, find_idx_set
+from lagvae.data.named import idx
+from lagvae.data.named.download import UnavailableError, read_mirror, read_npm_package, store
+from lagvae.data.named.registry import DIGITS, IDX_SETS, IdxSet, find_idx_set
 from lagvae.errors import DataError, expected
 
 

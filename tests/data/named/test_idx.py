@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lagvae.data.idx import decompress, parse_images, parse_labels, read_raw
+from lagvae.data.named.idx import decompress, parse_images, parse_labels, read_raw
 from lagvae.errors import DataError
 
 # Two images of 1 x 3 and two labels, written out by hand from the format's description.

@@ -15,8 +15,8 @@ from torch import Tensor
 from lagvae.data.arrays import EXACT, build_examples
 from lagvae.data.checks import check_finite
 from lagvae.data.examples import Examples
+from lagvae.data.readers.tables import LABELS, number_labels
 from lagvae.data.sparse import SparseRows
-from lagvae.data.tables import LABELS, number_labels
 from lagvae.errors import DataError, expected, nearest
 
 SUFFIX = ".h5ad"

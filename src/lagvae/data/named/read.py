@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from lagvae.data.examples import Examples
-from lagvae.data.fetch import obtain
-from lagvae.data.registry import DIGITS, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_idx_set
+from lagvae.data.named.fetch import obtain
+from lagvae.data.named.registry import DIGITS, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_idx_set
 from lagvae.errors import DataError, expected
 
 DIGITS_TRAIN_COUNT = 1_500

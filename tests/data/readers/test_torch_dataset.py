@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
-from lagvae.data.torch_dataset import stack_dataset
+from lagvae.data.readers.torch_dataset import stack_dataset
 from lagvae.errors import DataError
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lagvae.data import files
-from lagvae.data.files import read_npy, read_npz
+from lagvae.data.readers import npy
+from lagvae.data.readers.npy import read_npy, read_npz
 from lagvae.errors import DataError
 
 X = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
@@ -27,9 +27,9 @@ def test_a_small_npy_is_loaded(tmp_path: Path) -> None:
 
 def test_a_large_npy_is_mapped_and_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _save(tmp_path / "x.npy", X)
-    monkeypatch.setattr(files, "MAP_ABOVE_BYTES", path.stat().st_size)
+    monkeypatch.setattr(npy, "MAP_ABOVE_BYTES", path.stat().st_size)
     assert isinstance(read_npy(path).values, torch.Tensor)
-    monkeypatch.setattr(files, "MAP_ABOVE_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(npy, "MAP_ABOVE_BYTES", path.stat().st_size - 1)
     mapped = read_npy(path).values
     assert isinstance(mapped, np.memmap)
     assert not mapped.flags.writeable
@@ -41,7 +41,7 @@ def test_a_large_npy_is_mapped_and_read_only(tmp_path: Path, monkeypatch: pytest
 def test_a_truncated_npy_is_refused(map_above: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _save(tmp_path / "x.npy", X)
     path.write_bytes(path.read_bytes()[:kept])
-    monkeypatch.setattr(files, "MAP_ABOVE_BYTES", map_above)
+    monkeypatch.setattr(npy, "MAP_ABOVE_BYTES", map_above)
     with pytest.raises(DataError, match=rf"^expected a whole file of numeric arrays {path}, got .*; try saving"):
         read_npy(path)
 

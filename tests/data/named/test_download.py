@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lagvae.data import download
-from lagvae.data.download import UnavailableError, read_mirror, read_npm_package, store
+from lagvae.data.named import download
+from lagvae.data.named.download import UnavailableError, read_mirror, read_npm_package, store
 from lagvae.errors import DataError
 
 

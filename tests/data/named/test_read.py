@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lagvae.data import registry
-from lagvae.data.named import read_named
+from lagvae.data.named import registry
+from lagvae.data.named.read import read_named
 from lagvae.errors import DataError
 
-from .conftest import SIDE, TEST_COUNT, TRAIN_KEPT, TinySet
+from ..conftest import SIDE, TEST_COUNT, TRAIN_KEPT, TinySet
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import lagvae as lv
-from lagvae.data.images import read_image_folder
+from lagvae.data.readers.images import read_image_folder
 from lagvae.errors import DataError
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lagvae as lv
-from lagvae.data.tables import build_table, read_table
+from lagvae.data.readers.tables import build_table, read_table
 from lagvae.model.likelihoods.names import choose_likelihood
 
 

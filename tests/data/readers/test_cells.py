@@ -15,7 +15,7 @@ from scipy import sparse
 
 import lagvae as lv
 from lagvae.data import sparse as sparse_module
-from lagvae.data.cells import CellOptions, is_cells, split_query
+from lagvae.data.readers.cells import CellOptions, is_cells, split_query
 from lagvae.data.sparse import SparseRows
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.training.encode import encode

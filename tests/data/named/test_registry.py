@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lagvae.data.registry import IDX_SETS, find_idx_set, is_named
+from lagvae.data.named.registry import IDX_SETS, find_idx_set, is_named
 from lagvae.errors import DataError
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lagvae.data import registry
-from lagvae.data.fetch import data_folder, fetch, locate, obtain
+from lagvae.data.named import registry
+from lagvae.data.named.fetch import data_folder, fetch, locate, obtain
 from lagvae.errors import DataError
 
-from .conftest import TinySet
+from ..conftest import TinySet
 from .test_download import install_fake_npm
 
 

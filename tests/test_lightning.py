@@ -153,3 +153,49 @@ def test_a_run_without_an_end_and_batches_of_something_else(tmp_path: Path) -> N
         trainer(tmp_path).fit(module, DataLoader([{"x": 1.0}] * 4, 2))
     with pytest.raises(lv.SettingError, match="expected a setting, got 'learning'; try 'learning_rate'"):
         ProblemModule(PROBLEM, make_session().model, learning=1.0)
+
+
+def test_a_second_run_of_a_trainer_has_a_beginning_and_an_end_of_its_own(tmp_path: Path) -> None:
+    module = ProblemModule("min distortion s.t. rate == 3", make_session().model, **SETTINGS)
+    trainer(tmp_path).fit(module, loader())
+    trainer(tmp_path, max_epochs=1, limit_train_batches=1).fit(module, loader())
+    assert module.loss.steps == 1
+    trainer(tmp_path).fit(module, loader())
+    assert module.loss.steps == 18
+    assert module.loss.rule.progress.item() == 1.0  # type: ignore[attr-defined]
+
+
+def test_a_rule_and_its_step_size_are_settings_like_others(tmp_path: Path) -> None:
+    module = ProblemModule(PROBLEM, make_session().model, dual="nupi", dual_learning_rate=0.5)
+    assert module.loss.rule.learning_rate == 0.5  # type: ignore[attr-defined]
+    keep = ModelCheckpoint(tmp_path / "kept")
+    trainer(tmp_path, max_epochs=1, callbacks=[keep], enable_checkpointing=True).fit(module, loader())
+    loaded = ProblemModule.load_from_checkpoint(keep.best_model_path, model=make_session().model)
+    assert loaded.multipliers == module.multipliers
+    assert loaded.settings.dual.dual_learning_rate == 0.5
+    for name, value in {"held_out": 0.1, "epochs": 3, "latent_dim": 2, "probe_epochs": 1}.items():
+        with pytest.raises(lv.SettingError, match=f"got {name}; try the Trainer, the DataLoader or the model"):
+            ProblemModule(PROBLEM, make_session().model, **{name: value})
+
+
+def test_a_batch_of_one_has_no_mmd(tmp_path: Path) -> None:
+    module = ProblemModule(PROBLEM, make_session().model)
+    rows = DataLoader(DIGITS.train.values[:3], 2)
+    with pytest.raises(lv.DataError, match=r"two examples or more, to measure mmd, got one; try .*drop_last"):
+        trainer(tmp_path).fit(module, rows)
+
+
+def test_streams_of_another_process_or_device_are_not_taken_over() -> None:
+    module = ProblemModule(PROBLEM, make_session().model, **SETTINGS)
+    own = Streams(3)
+    own.posterior_noise(torch.zeros(5))
+    saved = {"train": own.state_dict(), "val": own.state_dict()}
+    module.on_load_checkpoint({"lagvae_streams": saved, "global_step": 6})
+    assert torch.equal(module._streams_of("train").state_dict()["posterior"], saved["train"]["posterior"])
+    kept: dict[str, Any] = {}
+    module.on_save_checkpoint(kept)
+    assert set(kept["lagvae_streams"]) == {"train", "val"}  # also what was not asked for since
+    elsewhere = {name: state[:16] for name, state in saved["train"].items()}  # as a graphics processor's are
+    module.on_load_checkpoint({"lagvae_streams": {"train": elsewhere}, "global_step": 6})
+    fresh = module._streams_of("train").state_dict()["posterior"]
+    assert not torch.equal(fresh, Streams(3).state_dict()["posterior"])

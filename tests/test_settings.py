@@ -7,11 +7,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lagvae as lv
 from lagvae.duality.rules import build_rule
-from lagvae.settings import PRESETS, PrimalSettings, Settings, check_setting, preset, setting_names
+from lagvae.settings import PRESETS, FrontSettings, PrimalSettings, Settings, check_setting, preset, setting_names
 
 # [LagVAE] and the authors' code: the table of the original's settings, value by value.
 ORIGINAL = {
@@ -184,6 +185,22 @@ def test_values_that_are_taken(name: str, value: Any, kept: Any) -> None:
     assert found == kept
     assert type(found) is type(kept)
     assert Settings().replace(**{name: value}).flat()[name] == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [("latent_dim", np.int64(3), 3), ("hidden", (np.int64(8),), (8,)), ("learning_rate", np.float32(0.5), 0.5)],
+)
+def test_numbers_of_numpy_are_numbers(name: str, value: Any, kept: Any) -> None:
+    found = check_setting(name, value)
+    assert found == kept
+    assert repr(found) == repr(kept)  # as config.yaml and messages have it
+
+
+@pytest.mark.parametrize("changes", [{"gamma_high": math.nan}, {"gamma_high": math.inf}, {"beta_high": math.inf}])
+def test_a_front_ends_somewhere(changes: dict[str, float]) -> None:
+    with pytest.raises(lv.SettingError, match="expected"):
+        FrontSettings(**changes)
 
 
 @pytest.mark.parametrize(("name", "value", "message"), BAD)

@@ -131,7 +131,13 @@ def test_counts_and_bytes() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (60, 48)).astype(np.uint8)
     model = LagVAE(EASY, **TINY, event_shape=(3, 4, 4)).fit(pictures)
     assert model.likelihood_ == "discretised_logistic"
-    assert model.inverse_transform(model.transform(pictures)).shape == (60, 48)
+    decoded, drawn = model.inverse_transform(model.transform(pictures)), model.sample(20, random_state=0)
+    assert decoded.shape == (60, 48)
+    for bytes_again in (decoded, drawn):  # in the units of the table
+        assert 60 < bytes_again.mean() < 200
+        assert bytes_again.max() <= 255
+    assert model.transform(drawn).shape == (20, 2)
+    assert LagVAE(EASY, **TINY, likelihood="poisson").fit(pictures).sample(20, random_state=0).max() > 2
     np.testing.assert_array_equal(model.transform(pictures.astype(float)), model.transform(pictures))
     with pytest.raises(lv.DataError, match="expected bytes, as the model was fitted to, got float64 beyond them"):
         model.transform(pictures / 255)
@@ -153,6 +159,8 @@ def test_bounds_relative_to_best_and_other_settings() -> None:
     assert set(model.evaluation_.estimates) == {"train", "held_out"}  # type: ignore[union-attr]
     with pytest.raises(lv.SettingError, match="expected a setting, got 'epoch'"):
         LagVAE(EASY, settings={"epoch": 3}).fit(TABLE)
+    with pytest.raises(lv.SettingError, match="other settings than LagVAE's own, got epochs; try LagVAE's argument"):
+        LagVAE(EASY, settings={"epochs": 3}).fit(TABLE)
 
 
 def test_wrong_use(fitted: LagVAE) -> None:
@@ -164,5 +172,11 @@ def test_wrong_use(fitted: LagVAE) -> None:
         fitted.score_samples(TABLE, draws=0)
     with pytest.raises(lv.SettingError, match="at least 1 sample"):
         fitted.sample(0)
+    with pytest.raises(lv.SettingError, match="positive whole numbers as hidden, got 5"):
+        LagVAE(EASY, hidden=5).fit(TABLE)  # type: ignore[arg-type]
+    with pytest.raises(lv.DataError, match=r"rows that fold to event_shape \(6,\), got 4 columns"):
+        LagVAE(EASY, event_shape=6).fit(TABLE)  # type: ignore[arg-type]
+    numbers = LagVAE(EASY, **{**TINY, "n_components": np.int64(2), "hidden": np.array([8])}).fit(TABLE[:50])
+    assert numbers.score_samples(TABLE[:3], draws=np.int64(3)).shape == (3,)  # type: ignore[arg-type]
     with pytest.raises(lv.DataError, match=r"rows that fold to event_shape \(2, 3\), got 4 columns"):
         LagVAE(EASY, event_shape=(2, 3)).fit(TABLE)

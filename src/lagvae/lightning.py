@@ -30,9 +30,24 @@ from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.streams import Streams, derive_seed
+from lagvae.terms.mmd import MMD
 from lagvae.training.steps.optimization import build_optimizer, rate_factor
 
 __all__ = ["AscendMultipliers", "LagrangianLoss", "ProblemModule"]
+
+
+OWN = (
+    "learning_rate",
+    "optimizer",
+    "beta1",
+    "beta2",
+    "schedule",
+    "warmup_steps",
+    "balance",
+    "dual_learning_rate",
+    "seed",
+)
+"""Settings that have a part in a step which a trainer takes."""
 
 
 class AscendMultipliers(Callback):
@@ -45,9 +60,13 @@ class AscendMultipliers(Callback):
         self._global_step = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes where the run is."""
+        """Notes where the run is; one that begins after another goes on from its multipliers."""
         self._global_step = trainer.global_step
         steps_of(trainer)
+        if trainer.global_step == 0:
+            for loss in pl_module.modules():
+                if isinstance(loss, LagrangianLoss) and loss.steps:
+                    loss.begin()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -72,30 +91,36 @@ class ProblemModule(LightningModule):
     Args:
         problem: A problem or its text, every bound a number.
         model: Trained in place.
-        dual: A rule's name, or a function of the problem that returns one; the settings' if none is given.
-        **changes: Settings by name: ``learning_rate``, ``optimizer``, ``schedule``, ``warmup_steps``, ``balance``,
-            ``seed``, ... Epochs, batches, devices, precision and logging are the trainer's affair.
+        dual: A rule's name, or a function of the problem that returns one.
+        **changes: Settings by name: ``learning_rate``, ``optimizer``, ``beta1``, ``beta2``, ``schedule``,
+            ``warmup_steps``, ``balance``, ``dual_learning_rate``, ``seed``. Epochs, batches, devices, precision and
+            logging are the trainer's affair, networks the model's.
 
     Raises:
         ProblemError: The text is no problem, or a bound is relative to ``best``.
-        SettingError: A setting is unknown or out of range.
+        SettingError: A setting is unknown, out of range, or none of these.
     """
 
     def __init__(
-        self, problem: Problem | str, model: VAE, *, dual: str | DualRuleFactory | None = None, **changes: Any
+        self, problem: Problem | str, model: VAE, *, dual: str | DualRuleFactory = "forecast", **changes: Any
     ) -> None:
         super().__init__()
-        self.settings = Settings().replace(**changes)
+        named = {"dual": dual} if isinstance(dual, str) else {}
+        self.settings = Settings().replace(**changes, **named)
+        if others := [name for name in changes if name not in OWN]:
+            fix = "the Trainer, the DataLoader or the model"
+            raise SettingError(expected(f"one of {', '.join(OWN)}", got=others[0], fix=fix))
         self.model = model
         self.loss = LagrangianLoss(
             problem,
-            dual=dual or self.settings.dual.dual,
+            dual=self.settings.dual if isinstance(dual, str) else dual,
             balance=self.settings.primal.balance,
             latent_dim=model.latent_dim,
         )
         self._streams: dict[str, Streams] = {}
         self._resumed: dict[str, Any] = {}
-        self.save_hyperparameters({"problem": str(self.loss.problem), **changes})
+        self._resumed_at = 0
+        self.save_hyperparameters({"problem": str(self.loss.problem), **named, **changes})
 
     @property
     def multipliers(self) -> dict[str, float]:
@@ -131,11 +156,13 @@ class ProblemModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the random streams; the multipliers are in the module's state."""
-        checkpoint["lagvae_streams"] = {name: streams.state_dict() for name, streams in self._streams.items()}
+        own = {name: streams.state_dict() for name, streams in self._streams.items()}
+        checkpoint["lagvae_streams"] = {**self._resumed, **own}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Takes them back when they are next asked for."""
         self._streams, self._resumed = {}, dict(checkpoint.get("lagvae_streams", {}))
+        self._resumed_at = int(checkpoint.get("global_step", 0))
 
     def _loss(self, batch: Any, part: str) -> Tensor:
         raw = batch[0] if isinstance(batch, tuple | list) else batch
@@ -144,6 +171,9 @@ class ProblemModule(LightningModule):
             raise DataError(
                 expected("batches of examples, or tuples that begin with them", got=got, fix="a DataLoader")
             )
+        if len(raw) < 2 and any(isinstance(term, MMD) for term in self.loss.terms):
+            fix = "DataLoader(..., drop_last=True)"
+            raise DataError(expected("batches of two examples or more, to measure mmd", got="one", fix=fix))
         streams = self._streams_of(part)
         x = self.model.likelihood.prepare(raw, streams.binarisation)
         return self.loss(self.model.draw(x, streams))
@@ -159,11 +189,15 @@ class ProblemModule(LightningModule):
     def _streams_of(self, part: str) -> Streams:
         """Returns a part's random numbers on this device: those of ``fit`` for train, others for other processes."""
         if part not in self._streams:
-            seed = self.settings.execution.seed
+            seed, saved = self.settings.execution.seed, self._resumed.pop(part, None)
             path = ([] if part == "train" else [part]) + ([self.global_rank] if self.global_rank else [])
+            # A checkpoint is of the first process and its kind of device: elsewhere a resumed run draws on afresh.
+            is_ours = saved is not None and self.global_rank == 0 and Streams(0, self.device).fits(saved)
+            if saved is not None and not is_ours:
+                path.append(self._resumed_at)
             streams = Streams(derive_seed(seed, *path) if path else seed, self.device)
-            if part in self._resumed:
-                streams.load_state_dict(self._resumed.pop(part))
+            if is_ours:
+                streams.load_state_dict(saved)
             self._streams[part] = streams
         return self._streams[part]
 

@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lagvae.errors import SettingError, expected, nearest
@@ -146,10 +147,10 @@ class FrontSettings:
     """How fast the modulation learns beside the weights: more is better for high weights of rate, less for low ones."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.beta_low < self.beta_high:
+        if not 0 < self.beta_low < self.beta_high < math.inf:
             got = f"{self.beta_low:g} and {self.beta_high:g}"
             raise SettingError(expected("0 < beta_low < beta_high", got=got, fix="0.1 and 10"))
-        if self.gamma_high <= GAMMA_LOW:
+        if not GAMMA_LOW < self.gamma_high < math.inf:
             raise SettingError(expected(f"gamma_high > {GAMMA_LOW:g}", got=f"{self.gamma_high:g}", fix="1e4"))
         if self.group_size < 2:
             raise SettingError(expected("group_size ≥ 2", got=self.group_size, fix="10"))
@@ -323,7 +324,7 @@ def check_setting(name: str, value: Any) -> Any:
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple) or not all(_is_count(item, 1) for item in value):
             raise SettingError(expected(f"positive whole numbers as {name}", got=repr(value), fix="1024 1024"))
-        return tuple(value)
+        return tuple(map(int, value))
     if value is None and kind not in (int, float):
         return None
     if kind in (int, int | None):
@@ -333,7 +334,7 @@ def check_setting(name: str, value: Any) -> Any:
             raise SettingError(expected(f"a whole number ≥ {least} as {name}", got=repr(value), fix=fix))
         return int(value)
     most = _BELOW.get(name, float("inf"))
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not (0 <= value < most) or (value == 0 and name not in _MAY_BE_ZERO):
         wanted = "a positive number" if most == float("inf") else f"a number in [0, {most:g})"
         raise SettingError(expected(f"{wanted} as {name}", got=repr(value), fix="its default"))
@@ -346,4 +347,4 @@ _MAY_BE_ZERO = {"beta1", "beta2", "checkpoint_seconds", "held_out"}
 
 
 def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least

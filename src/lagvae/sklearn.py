@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 from lagvae.data.arrays import build_examples
 from lagvae.data.dataset import Data
 from lagvae.data.examples import Examples
-from lagvae.errors import DataError, SolveError, expected
+from lagvae.errors import DataError, SettingError, SolveError, expected
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.evaluation.likelihood.importance import ImportanceWeights
 from lagvae.evaluation.visits import check_count, evaluating
@@ -118,16 +118,18 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         X = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
         self._is_uint8 = X.dtype == np.uint8
         rows = self._examples(X)
-        settings = Settings().replace(
-            **{"precision": "float32", **(self.settings or {})},
-            latent_dim=self.n_components,
-            hidden=tuple(self.hidden),
-            likelihood=self.likelihood,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
-        )
+        own = {
+            "latent_dim": self.n_components,
+            "hidden": tuple(self.hidden) if isinstance(self.hidden, Iterable) else self.hidden,
+            "likelihood": self.likelihood,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
+        }
+        if twice := [name for name in self.settings or {} if name in own]:
+            raise SettingError(expected("other settings than LagVAE's own", got=twice[0], fix="LagVAE's argument"))
+        settings = Settings().replace(**{"precision": "float32", **(self.settings or {}), **own})
         # Every row is learned from: what is unseen is the caller's to keep aside, by train_test_split or a search.
         solution = fit(self.problem, Data("", rows, rows), settings=settings, progress=self.verbose)
         if solution.status in (Status.DIVERGED, Status.STOPPED):
@@ -158,7 +160,7 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             return self._join([model.encode(block) for block in self._prepared(rows, BLOCK)], X)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """Returns E[x|z] for codes ``[rows, n_components]``, in the units of the table."""
+        """Returns E[x|z] for codes ``[rows, n_components]``, in the units of the table: bytes in 0..255."""
         model = self._fitted().model
         codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if codes.shape[1] != self.n_components:
@@ -167,7 +169,7 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             )
         blocks = torch.from_numpy(codes).float().split(BLOCK)
         with evaluating(model):
-            return self._join([model.decode(block).flatten(1) for block in blocks], X)
+            return self._join([model.decode(block).flatten(1) * self._unit for block in blocks], X)
 
     def score_samples(self, X: Any, *, draws: int = 100) -> np.ndarray:
         """Returns a lower bound of log p(x) for every row, in nats: importance sampling with so many draws.
@@ -197,7 +199,7 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, *, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
-        """Draws rows x ~ p(x|z), z ~ p(z).
+        """Draws rows x ~ p(x|z), z ~ p(z), in the units of the table: where it holds bytes, the nearest ones.
 
         Raises:
             SettingError: ``n_samples`` is no positive whole number.
@@ -210,7 +212,14 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             for size in torch.ones(n_samples).split(BLOCK):
                 z = torch.randn(len(size), self.n_components, generator=streams.prior, device=model.device)
                 drawn.append(model.simulate(model.prior.place(z), streams.posterior).flatten(1))
-        return torch.cat(drawn).double().cpu().numpy()
+        rows = torch.cat(drawn).double() * self._unit
+        return (rows.round().clamp(0, 255) if self._is_uint8 else rows).cpu().numpy()
+
+    @property
+    def _unit(self) -> float:
+        """What a table's values are divided by to be scored: bytes as intensities are, as counts they are not."""
+        scored = self._fitted().model.likelihood.prepare(torch.tensor([[255]], dtype=torch.uint8), torch.Generator())
+        return 255.0 if self._is_uint8 and scored.item() <= 1 else 1.0
 
     @property
     def _n_features_out(self) -> int:
@@ -249,7 +258,7 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         rows = build_examples(X, where="X")
         if self.event_shape is None:
             return rows
-        shape = tuple(self.event_shape)
+        shape = tuple(self.event_shape) if isinstance(self.event_shape, Iterable) else (self.event_shape,)
         if int(np.prod(shape)) != X.shape[1]:
             got = f"{X.shape[1]} columns"
             raise DataError(expected(f"rows that fold to event_shape {shape}", got=got, fix="another event_shape"))

@@ -7,7 +7,7 @@ sample of a problem without mmd) never shifts the numbers that another one sees.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -90,6 +90,11 @@ class Streams:
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the state of every stream."""
         return {name: generator.get_state() for name, generator in self._generators.items()}
+
+    def fits(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether a state is of the same streams on the same kind of device."""
+        own = self.state_dict()
+        return own.keys() == state.keys() and all(own[name].shape == state[name].shape for name in own)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Puts every stream back to where ``state_dict`` found it."""

@@ -174,3 +174,9 @@ def test_limits_and_widths_scale_with_the_objective() -> None:
 )
 def test_multipliers_stop_where_more_changes_nothing(problem: str, largest: float) -> None:
     assert float(largest_multipliers(Problem.parse(problem))) == pytest.approx(largest)
+
+
+def test_where_it_warms_up_from_may_be_given_alone() -> None:
+    rule = Forecast(ONE_BOUND, first=torch.tensor([0.25]))
+    assert rule.multipliers.tolist() == [[0.25]]
+    assert rule.start.tolist() == Forecast(ONE_BOUND).start.tolist()

@@ -128,3 +128,39 @@ def test_processes_that_train_one_model_ascend_alike(tmp_path: Path) -> None:
     for name, tensor in together.rule.state_dict().items():
         torch.testing.assert_close(first["_extra_state"]["rule"][name], tensor)
         assert torch.equal(first["_extra_state"]["rule"][name], second["_extra_state"]["rule"][name])
+
+
+def test_a_validation_may_be_the_first_to_bring_it_to_a_device() -> None:
+    loss = LagrangianLoss(PROBLEM)
+    with torch.inference_mode():
+        loss._move(torch.device("meta"))
+    loss._seen = [torch.zeros(2, device="meta")]
+    loss.ascend(progress=0.5)  # in place, which no tensor of an inference allows
+    assert not loss.rule.multipliers.is_inference()
+
+
+def test_the_state_of_another_rule_is_refused() -> None:
+    state = LagrangianLoss(PROBLEM, dual="geco").state_dict()
+    with pytest.raises(lv.CheckpointError, match="expected the state of NuPI, got that of Geco; try the same dual"):
+        LagrangianLoss(PROBLEM, dual="nupi").load_state_dict(state)
+
+
+def test_another_run_begins_where_the_last_one_ended() -> None:
+    loss, model = LagrangianLoss(PROBLEM), make_model()
+    for step in range(1, 6):
+        loss(draw(model, step))
+        loss.ascend(progress=0.25 + step / 200)
+    ended = loss.multipliers
+    loss.begin()
+    assert loss.steps == 0
+    assert loss.multipliers == pytest.approx(ended)
+    loss(draw(model, 11))
+    loss.ascend(progress=0.06)
+    other = LagrangianLoss(PROBLEM)
+    other.load_state_dict(loss.state_dict())
+    for each in (loss, other):
+        each(draw(model, 12))
+        each.ascend(progress=0.065)
+    assert other.multipliers == loss.multipliers != ended
+    other.load_state_dict(LagrangianLoss(PROBLEM).state_dict())
+    assert other.multipliers == LagrangianLoss(PROBLEM).multipliers

@@ -36,3 +36,7 @@ def test_all_vanish_at_a_solution() -> None:
 
 def test_a_short_history_says_nothing_of_stationarity() -> None:
     assert math.isnan(residuals((0.0, 0.0, 0.0), [1.0] * 9).stationarity)
+
+
+def test_a_violation_that_is_no_number_does_not_vanish() -> None:
+    assert math.isnan(residuals((-1.0, math.nan, 0.0), []).feasibility)

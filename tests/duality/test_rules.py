@@ -315,3 +315,10 @@ def test_a_rule_that_makes_new_multipliers_moves_the_old_ones() -> None:
     move(rule, torch.ones(1, 3), progress=0.5)
     assert rule.multipliers is kept
     assert kept.tolist() == [pytest.approx([2.0, 101.0, 1.05])]
+
+
+def test_an_equalitys_multiplier_is_no_start_below_0_for_an_inequality() -> None:
+    found = rule_from(Problem.parse("min distortion s.t. rate <= 20"), DualSettings(), {"rate": -0.5})
+    assert found.multipliers.tolist() == [[0.0]]
+    found = rule_from(Problem.parse("min distortion s.t. rate == 20"), DualSettings(), {"rate": -0.5})
+    assert found.multipliers.tolist() == [[-0.5]]

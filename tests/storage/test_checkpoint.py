@@ -287,3 +287,11 @@ def test_an_optimiser_whose_options_are_objects_is_refused() -> None:
     optimizer.param_groups[0]["note"] = object()
     with pytest.raises(lv.CheckpointError, match="expected an optimiser whose options are numbers and strings"):
         checkpoint.flatten_optimizer(optimizer, "optimizer")
+
+
+def test_an_optimiser_whose_state_is_lists_of_tensors_is_refused() -> None:
+    weight = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    optimizer.state[weight] = {"history": [torch.zeros(2)]}
+    with pytest.raises(lv.CheckpointError, match="expected an optimiser whose options are numbers and strings"):
+        checkpoint.flatten_optimizer(optimizer, "optimizer")

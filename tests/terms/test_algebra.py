@@ -221,6 +221,14 @@ def test_units_have_names() -> None:
     assert names == ["nat", "1e-4", "unit"]
 
 
+def test_a_bound_weighs_the_same_in_whatever_scale_it_is_written() -> None:
+    plain, scaled = mmd <= 5e-4, 10_000 * mmd <= 5
+    assert (plain.unit, scaled.unit) == (1e-4, 1.0)
+    assert scaled.bound / scaled.unit == pytest.approx(plain.bound / plain.unit)
+    assert scaled.tolerance == pytest.approx(10_000 * plain.tolerance)
+    assert (2 * neg_elbo <= 172).unit == 1.0
+
+
 def test_a_floor_is_the_weighted_sum_of_its_terms() -> None:
     sizes = {"latent_dim": 10, "batch_size": 250}
     floor = mmd.floor(**sizes)

@@ -119,3 +119,12 @@ def test_mean_kernels_gradient_in_float32_loses_nothing_to_autograds() -> None:
     torch.testing.assert_close(also_exact, exact, rtol=1e-9, atol=1e-14)
     chained, closed = (float((found - exact).norm() / exact.norm()) for found in gradients(codes.float()))
     assert closed < max(2 * chained, 1e-6)
+
+
+def test_what_an_evaluation_computes_first_serves_training_too() -> None:
+    kernel = InverseMultiquadricKernel(11.0, 7)  # of no other test: what it needs is computed once
+    squared = torch.rand(4, requires_grad=True)
+    with torch.inference_mode():
+        kernel.against_prior(torch.rand(4))
+    kernel.against_prior(squared).sum().backward()
+    assert squared.grad is not None

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lagvae.errors import ProblemError
 from lagvae.terms.mmd import MMD, mmd
 from truth import (
     SIGMAS,
@@ -213,3 +214,8 @@ def test_kernel_scale_follows_the_latent_dimension_unless_given() -> None:
     assert mmd.kernel_in(8).squared_bandwidth == 32.0
     assert mmd(kernel="rbf").kernel_in(8).squared_bandwidth == 8.0
     assert mmd(kernel="imq", bandwidth=3.0).kernel_in(8).squared_bandwidth == 3.0
+
+
+def test_a_bandwidth_of_a_kernel_that_has_none_is_refused() -> None:
+    with pytest.raises(ProblemError, match=r"expected a bandwidth of rbf or imq, got 2 for zhao2018"):
+        mmd(bandwidth=2)

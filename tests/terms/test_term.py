@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import copy
+import importlib
+import pickle
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,6 +91,46 @@ def test_function_terms_are_measured_per_model() -> None:
 
     stacked = draw_of_codes(torch.arange(12.0).reshape(3, 2, 2))
     torch.testing.assert_close(largest.measure(stacked), torch.tensor([3.0, 7.0, 11.0]))
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize(("value", "got"), [("draw.z.square()", r"\(2, 2\)"), ("3.0", "float")])
+def test_a_value_of_another_shape_is_refused(value: str, got: str) -> None:
+    odd = lv.term(eval(f"lambda draw: {value}"), name="odd")
+    with pytest.raises(lv.ShapeError, match=rf"one for each of 2 examples, from the term odd, got {got}; try"):
+        odd.measure(DRAW)
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_term_of_a_module_is_sent_to_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "import lagvae as lv\n\n@lv.term(in_nats=False)\ndef energy(draw):\n    return draw.z.square().sum(-1)\n"
+    (tmp_path / "terms_of_mine.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    energy = importlib.import_module("terms_of_mine").energy
+    problem = lv.Problem.parse("min distortion s.t. energy <= 3")
+    assert pickle.loads(pickle.dumps(problem)) == problem
+    assert pickle.loads(pickle.dumps(energy)) is energy
+    there = f"import pickle, sys\nprint(pickle.load(open({str(tmp_path / 'problem')!r}, 'rb')))"
+    (tmp_path / "problem").write_bytes(pickle.dumps(problem))
+    done = subprocess.run([sys.executable, "-c", there], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "min distortion s.t. energy <= 3"
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_term_that_stands_in_no_module_cannot_be_sent() -> None:
+    nowhere = lv.term(lambda draw: draw.z.sum(), name="nowhere")
+    with pytest.raises(TypeError, match="the term nowhere is of a function that stands in no module"):
+        pickle.dumps(nowhere)
+    assert copy.deepcopy(nowhere) is nowhere
+
+
+@pytest.mark.parametrize("given", [64, 64.0, np.int64(64), np.float32(64)])
+def test_an_option_is_the_same_term_whichever_number_it_is_given_as(given: float) -> None:
+    text = lv.Problem.parse("min distortion + mmd(kernel=rbf, bandwidth=64, features=64)").objective
+    (_, (term, _)) = text.quantity.items
+    own = mmd(kernel="rbf", bandwidth=given, features=64)
+    assert repr(own.kernel_in(4)) == repr(term.kernel_in(4))  # which random features are drawn from
+    assert own(features=np.int64(64)) == term
 
 
 @pytest.mark.usefixtures("own_registry")

@@ -69,7 +69,8 @@ class Forecast(DualRule):
         models: int = 1,
     ) -> None:
         if start is None:
-            start, first = start_multipliers(problem), first_multipliers(problem, latent_dim)
+            start = start_multipliers(problem)
+            first = first_multipliers(problem, latent_dim) if first is None else first
         self.start, self.first = start, start if first is None else first
         super().__init__(problem, self.first, models=models)
         self.hold = hold if hold is not None else 0.4 if torch.equal(self.first, self.start) else 0.25

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from lagvae.duality.lagrangian import Lagrangian
 from lagvae.duality.rule import DualRule
-from lagvae.duality.rules import DualRuleFactory, build_rule
+from lagvae.duality.rules import DualRuleFactory, build_rule, rule_from
 from lagvae.duality.start import MANY
-from lagvae.errors import ProblemError, expected
+from lagvae.errors import CheckpointError, ProblemError, expected
 from lagvae.model.draw import Draw
 from lagvae.problem.problem import Problem
 from lagvae.settings import DualSettings
+from lagvae.terms.term import Term
 
 
 class LagrangianLoss(nn.Module):
@@ -31,7 +32,7 @@ class LagrangianLoss(nn.Module):
 
     Args:
         problem: A problem or its text, every bound a number.
-        dual: A rule's name, or a function of the problem that returns one.
+        dual: A rule's name, its settings, or a function of the problem that returns one.
         balance: Whether the loss is divided by the sum of its weights: multipliers do not act as learning rates then.
         latent_dim: The model's, where the default rule is to start as ``fit`` starts it.
 
@@ -48,7 +49,7 @@ class LagrangianLoss(nn.Module):
         self,
         problem: Problem | str,
         *,
-        dual: str | DualRuleFactory = "forecast",
+        dual: str | DualSettings | DualRuleFactory = "forecast",
         balance: bool = True,
         latent_dim: int = MANY,
     ) -> None:
@@ -57,8 +58,10 @@ class LagrangianLoss(nn.Module):
         self.balance = balance
         self.steps = 0
         self._lagrangian = Lagrangian(self.problem)
-        settings = DualSettings(dual=dual) if isinstance(dual, str) else DualSettings()
-        self._rule = dual(self.problem) if callable(dual) else build_rule(self.problem, settings, latent_dim=latent_dim)
+        self._dual = DualSettings(dual=dual) if isinstance(dual, str) else dual
+        self._latent_dim = latent_dim
+        self._begun_from: dict[str, float] | None = None
+        self._rule = self._build_rule()
         self._device = torch.device("cpu")
         self._values = torch.zeros(len(self._lagrangian.terms))
         self._seen: list[Float[Tensor, " constraints"]] = []
@@ -67,6 +70,11 @@ class LagrangianLoss(nn.Module):
     def names(self) -> tuple[str, ...]:
         """The constraints' names, in order."""
         return self.problem.names
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What is measured of a draw."""
+        return self._lagrangian.terms
 
     @property
     def rule(self) -> DualRule:
@@ -114,6 +122,16 @@ class LagrangianLoss(nn.Module):
         self._rule.update(violations[None], progress=progress)
         self.steps += 1
 
+    def begin(self) -> None:
+        """Begins another run where the last one ended: with its multipliers, and with the share of the run at 0 again.
+
+        Only the default rule goes by that share; of others nothing changes.
+        """
+        self.steps = 0
+        self._seen.clear()
+        if isinstance(self._dual, DualSettings) and self._dual.dual == "forecast":
+            self._begin_from(self.multipliers)
+
     def scalars(self) -> dict[str, Tensor]:
         """Returns the last draw's terms and violations, and the multipliers and weights, by names with a slash."""
         lagrangian, multipliers = self._lagrangian, self._rule.multipliers[0]
@@ -129,23 +147,44 @@ class LagrangianLoss(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Returns what :meth:`ascend` changes, for ``state_dict``."""
-        return {"problem": str(self.problem), "steps": self.steps, "rule": self._rule.state_dict()}
+        rule = self._rule.state_dict()
+        kind, begun_from = type(self._rule).__name__, self._begun_from
+        return {"problem": str(self.problem), "steps": self.steps, "kind": kind, "rule": rule, "begun_from": begun_from}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Puts the multipliers back.
 
         Raises:
             ProblemError: They are of another problem.
+            CheckpointError: They are another rule's.
         """
         if state["problem"] != str(self.problem):
             raise ProblemError(
                 expected(f"'{self.problem}'", got=f"the state of '{state['problem']}'", fix="that problem")
             )
+        own = type(self._rule).__name__
+        if state.get("kind", own) != own:
+            raise CheckpointError(expected(f"the state of {own}", got=f"that of {state['kind']}", fix="the same dual"))
         self.steps = state["steps"]
+        if self._begun_from != state.get("begun_from"):
+            self._begin_from(state["begun_from"])
         self._rule.load_state_dict(state["rule"])
+
+    def _build_rule(self) -> DualRule:
+        if not isinstance(self._dual, DualSettings):
+            return self._dual(self.problem)
+        if self._begun_from is None:
+            return build_rule(self.problem, self._dual, latent_dim=self._latent_dim)
+        return rule_from(self.problem, self._dual, self._begun_from, latent_dim=self._latent_dim)
+
+    def _begin_from(self, multipliers: dict[str, float] | None) -> None:
+        self._begun_from = multipliers
+        self._rule = self._build_rule()
+        self._device = torch.device("cpu")  # where a rule is built
 
     def _move(self, device: torch.device) -> None:
         if device != self._device:
             self._device = device
-            self._rule.to(device)
-            self._lagrangian = Lagrangian(self.problem, device)
+            with torch.inference_mode(mode=False):  # a validation may be the first to ask; a rule moves in place
+                self._rule.to(device)
+                self._lagrangian = Lagrangian(self.problem, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -42,7 +43,7 @@ def kkt_residuals(
         violations: Name → final violation, as evaluated.
         lagrangian_history: The Lagrangian at the *final* multipliers, along the run's log.
     """
-    relative = [0.0]
+    relative: list[float] = []
     slackness = 0.0
     for name, constraint in problem.constraints.items():
         violation = violations[name]
@@ -52,4 +53,5 @@ def kkt_residuals(
     tenth = len(lagrangian_history) // 10
     last, before = lagrangian_history[-tenth:], lagrangian_history[-2 * tenth : -tenth]
     stationarity = abs(sum(last) / tenth - sum(before) / tenth) if tenth else float("nan")
-    return Residuals(max(relative[1:], default=0.0), slackness, stationarity)
+    feasibility = math.nan if any(map(math.isnan, relative)) else max(relative, default=0.0)
+    return Residuals(feasibility, slackness, stationarity)

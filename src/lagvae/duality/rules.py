@@ -88,4 +88,6 @@ def rule_from(
     given = [multipliers.get(name, math.nan) for name in problem.names]
     if settings.dual != "forecast" or not all(map(math.isfinite, given)):
         return build_rule(problem, settings, latent_dim=latent_dim)
-    return Forecast(problem, torch.tensor(given), warm_up=SOON, hold=SOON)
+    # What an equality's multiplier may be, an inequality's of the same name may not.
+    allowed = [value if c.is_equality else max(0.0, value) for value, c in zip(given, problem.subject_to, strict=True)]
+    return Forecast(problem, torch.tensor(allowed), warm_up=SOON, hold=SOON)

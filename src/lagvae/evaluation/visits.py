@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -51,5 +52,5 @@ def evaluating(model: VAE) -> Iterator[None]:
 
 def check_count(value: int, what: str, *, least: int = 1) -> None:
     """Raises SettingError unless ``value`` is a whole number and large enough."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise SettingError(expected(f"at least {least} {what}", got=repr(value), fix=f"{max(least, 16)}"))

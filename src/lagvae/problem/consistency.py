@@ -25,10 +25,14 @@ def check_objective(text: str, minimised: Mapping[Term, float], constraints: Seq
                     fix=f"the other direction, or a positive weight on {term.name}",
                 )
             )
+    # A term is limited whichever its estimator: by an upper bound, or by a lower one on less of it.
     limited = {
-        term for c in constraints if c.sense != ">=" for term, weight in c.quantity.surrogate().items() if weight > 0
+        name
+        for c in constraints
+        for name, weight in _weights_by_name((c.sign * c.quantity).surrogate()).items()
+        if weight > 0 or (c.is_equality and weight)
     }
-    unlimited = [term for term, weight in minimised.items() if weight < 0 and term not in limited]
+    unlimited = [term for term, weight in minimised.items() if weight < 0 and term.name not in limited]
     only_rewards = all(weight < 0 for weight in minimised.values())
     # A rate can grow for ever while every loss beside it stays finite; of a user's own term nobody knows.
     unlimited = [term for term in unlimited if isinstance(term, Rate) or only_rewards]
@@ -40,6 +44,13 @@ def check_objective(text: str, minimised: Mapping[Term, float], constraints: Seq
                 fix=f"a constraint such as {unlimited[0]} <= 30 or neg_elbo <= 100",
             )
         )
+
+
+def _weights_by_name(weights: Mapping[Term, float]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for term, weight in weights.items():
+        found[term.name] = found.get(term.name, 0.0) + weight
+    return found
 
 
 def check_constraint(constraint: Constraint) -> None:
@@ -112,12 +123,23 @@ def _as_inequalities(constraints: Sequence[Constraint]) -> list[Inequality]:
 
 def _is_solvable(system: list[Inequality]) -> bool:
     """Whether some assignment of numbers to the terms satisfies every inequality."""
+    rounding = 1e-12 * max((abs(bound) for _, bound in system), default=0.0)
     while variable := next((term for coefficients, _ in system for term in coefficients), None):
         rest = [row for row in system if variable not in row[0]]
         upper = [row for row in system if row[0].get(variable, 0.0) > 0]
         lower = [row for row in system if row[0].get(variable, 0.0) < 0]
-        system = rest + [_eliminate(variable, above, below) for above in upper for below in lower]
-    return all(bound >= -1e-12 for _, bound in system)
+        system = _tightest(rest + [_eliminate(variable, above, below) for above in upper for below in lower])
+    return all(bound >= -max(rounding, 1e-12) for _, bound in system)
+
+
+def _tightest(system: list[Inequality]) -> list[Inequality]:
+    """Returns the system with one row for each left side, scaled to a largest weight of 1: elimination makes many."""
+    bounds: dict[frozenset[tuple[Term, float]], float] = {}
+    for coefficients, bound in system:
+        size = max(map(abs, coefficients.values()), default=1.0)
+        key = frozenset((term, round(weight / size, 12)) for term, weight in coefficients.items())
+        bounds[key] = min(bound / size, bounds.get(key, bound / size))
+    return [(dict(key), bound) for key, bound in bounds.items()]
 
 
 def _eliminate(variable: Term, above: Inequality, below: Inequality) -> Inequality:

@@ -143,8 +143,8 @@ def flatten_optimizer(optimizer: Any, prefix: str) -> tuple[dict[str, Tensor], d
                 tensors[f"{prefix}/{index}/{name}"] = value
             else:
                 plain.setdefault(str(index), {})[name] = value
-    groups = json.loads(json.dumps(state["param_groups"], default=_refuse))
-    return tensors, {"plain": plain, "groups": groups}
+    rest = {"plain": plain, "groups": state["param_groups"]}
+    return tensors, dict(json.loads(json.dumps(rest, default=_refuse)))
 
 
 def restore_optimizer(optimizer: Any, prefix: str, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:

@@ -210,8 +210,10 @@ class Constraint:
 
     @property
     def unit(self) -> float:
-        """The size of one natural unit of the quantity: 1 nat, or 1e-4 of MMD²."""
-        return max((term.unit for term, _ in self.quantity.items), default=1.0)
+        """The size of one natural unit of the quantity: 1 nat, or 1e-4 of MMD²; times its weight, where not in nats."""
+        if self.in_nats:
+            return 1.0
+        return max(abs(weight) * term.unit for term, weight in self.quantity.items)
 
     @property
     def unit_name(self) -> str:

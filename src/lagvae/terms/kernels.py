@@ -149,7 +149,8 @@ def _imq_against_prior(
     inverse, weight = kernel._mixture()
     scale = weight * (1 + 2 * inverse) ** (-kernel.latent_dim / 2)
     slope = inverse / (1 + 2 * inverse)
-    return torch.as_tensor(scale, dtype=dtype, device=device), torch.as_tensor(slope, dtype=dtype, device=device)
+    with torch.inference_mode(mode=False):  # an evaluation may be the first to ask; training needs plain tensors too
+        return torch.as_tensor(scale, dtype=dtype, device=device), torch.as_tensor(slope, dtype=dtype, device=device)
 
 
 def squared_distances(a: Float[Tensor, "*stack n d"], b: Float[Tensor, "*stack m d"]) -> Float[Tensor, "*stack n m"]:

@@ -47,7 +47,7 @@ class MMD(Term):
     Source: [Gretton2012], equations 3 and 5; features: [Rahimi2007].
 
     Raises:
-        ProblemError: Fewer features than can stand for any kernel.
+        ProblemError: Fewer features than can stand for any kernel, or a bandwidth for one that has none.
     """
 
     kernel: Literal["zhao2018", "rbf", "imq"] = "zhao2018"
@@ -62,6 +62,9 @@ class MMD(Term):
     at_least_zero = True
 
     def __post_init__(self) -> None:
+        if self.bandwidth is not None and self.kernel == "zhao2018":
+            got = f"{self.bandwidth:g} for zhao2018, which has none"
+            raise ProblemError(expected("a bandwidth of rbf or imq", got=got, fix="kernel=rbf"))
         if self.features is not None and self.features < LEAST_FEATURES:
             raise ProblemError(
                 expected(f"mmd's features ≥ {LEAST_FEATURES}", got=self.features, fix="features=1024, or none")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import math
+import operator
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from jaxtyping import Float
 from torch import Tensor
 
-from lagvae.errors import ProblemError, expected, nearest
+from lagvae.errors import ProblemError, ShapeError, expected, nearest
 from lagvae.model.draw import Draw
 from lagvae.terms.algebra import Quantity, WeightedSum, format_number
 
@@ -111,10 +115,32 @@ class FunctionTerm(Term):
             object.__setattr__(self, attribute, value)
         object.__setattr__(self, "function", function)
 
+    function: Callable[[Draw], Tensor]
+
     def measure(self, draw: Draw) -> Float[Tensor, "*stack"]:
-        """Returns the function's value; per-example values are averaged."""
-        value: Tensor = self.function(draw)  # type: ignore[attr-defined]
-        return value.mean(-1) if value.dim() == draw.x.dim() - 1 else value
+        """Returns the function's value; per-example values are averaged.
+
+        Raises:
+            ShapeError: It is neither one number nor one for each example.
+        """
+        value = self.function(draw)
+        stack, batch = draw.x.shape[:-2], draw.x.shape[:-1]
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if shape not in (stack, batch):
+            wanted = f"one number, or one for each of {batch[-1]} examples, from the term {self.name}"
+            raise ShapeError(expected(wanted, got=shape, fix="value.sum(-1)"))
+        return value.mean(-1) if shape == batch else value
+
+    def __deepcopy__(self, memo: object) -> FunctionTerm:
+        """Returns the term itself: nothing of it changes."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Sends the term as its name and where its function stands: a decorated function stands under it no more."""
+        module, path = self.function.__module__, self.function.__qualname__
+        if "<" in path:  # of a lambda, or of a function within a function
+            raise TypeError(f"the term {self.name} is of a function that stands in no module: {path}")
+        return _find_term, (module, path, self.name, self.in_nats, self.may_be_rewarded)
 
 
 RESERVED = ("mi", "st", "best")
@@ -169,6 +195,14 @@ def term(
     return register(made)
 
 
+def _find_term(module: str, path: str, name: str, in_nats: bool, may_be_rewarded: bool) -> Term:
+    """Returns a user's term again: the one that its module registers, or one of the function there."""
+    found = operator.attrgetter(path)(importlib.import_module(module))
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    return FunctionTerm(name, found, in_nats=in_nats, may_be_rewarded=may_be_rewarded)
+
+
 def _read_option(what: str, value: Any, kind: Any) -> Any:
     """Returns the value as its option holds it: one of a few words, a whole number or a number, both positive."""
     if get_origin(kind) is Literal:
@@ -177,10 +211,11 @@ def _read_option(what: str, value: Any, kind: Any) -> Any:
                 expected(f"a known value of {what}", got=repr(value), fix=nearest(str(value), get_args(kind)))
             )
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not 0 < number < math.inf:
         raise ProblemError(expected(f"a positive number as {what}", got=repr(value), fix="a number such as 1.0"))
     if kind in (int, int | None):  # the text form reads every number as a float
-        if value != int(value):
+        if number != int(number):
             raise ProblemError(expected(f"a whole number as {what}", got=repr(value), fix="a number such as 5"))
-        return int(value)
-    return value
+        return int(number)
+    return number

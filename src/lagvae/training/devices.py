@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from dataclasses import dataclass
@@ -147,11 +148,11 @@ def _train_share(team: Team, meeting: Path, plan: Blueprint, folder: Path | None
     _read(meeting / START, session, log)
     session = TeamSession.of(session, team)
     keep_freed_memory()
-    if is_first:
-        log.track((), {})  # TensorBoard as it goes; what settings name gets all of it in the end, from one process
-    status, message = train(session, log, settings, progress=progress and is_first)
-    if is_first:
+    # TensorBoard as it goes; what settings name gets all of it in the end, from one process.
+    with log.tracked((), {}) if is_first else contextlib.nullcontext():
+        status, message = train(session, log, settings, progress=progress and is_first)
         log.finish({})
+    if is_first:
         _write(meeting / END, session, log, status, message)
 
 

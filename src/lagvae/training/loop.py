@@ -76,43 +76,39 @@ def training(
     began = last = time.monotonic() / models
     last_step = session.step
     display = make_display(session.total_steps, session.step, settings.primal.epochs, show=progress)
-    try:
-        with contextlib.nullcontext(company) if company else Interrupt() as interrupt, display:
-            while session.step < session.total_steps:
-                values[filled] = yield session
-                multipliers[filled] = session.rule.multipliers[0]
-                filled += 1
-                is_last = session.step == session.total_steps
-                is_logged = session.step % log_every == 0 or is_last
-                is_stopped = session.agree(interrupt.requested)
-                if not (is_logged or is_stopped):
-                    continue
+    with contextlib.nullcontext(company) if company else Interrupt() as interrupt, display:
+        while session.step < session.total_steps:
+            values[filled] = yield session
+            multipliers[filled] = session.rule.multipliers[0]
+            filled += 1
+            is_last = session.step == session.total_steps
+            is_logged = session.step % log_every == 0 or is_last
+            is_stopped = session.agree(interrupt.requested)
+            if not (is_logged or is_stopped):
+                continue
 
-                # Values stay on the device until here: nothing waits for it in between.
-                trouble = find_trouble(session, values[:filled], multipliers[:filled])
-                if trouble is not None:
+            # Values stay on the device until here: nothing waits for it in between.
+            trouble = find_trouble(session, values[:filled], multipliers[:filled])
+            if trouble is not None:
+                return _diverged(trouble)
+            now = time.monotonic() / models
+            seconds = log.seconds + now - began
+            if is_logged:
+                speed = (session.step - last_step) / (now - last)
+                record = make_record(session, values[:filled], seconds=seconds, speed=speed)
+                log.add(record)
+                display.show(record)
+                last_steps = values[max(0, filled - 2) : filled, 0, :2].tolist()
+                filled, last, last_step = 0, now, session.step
+                if trouble := lookout.find_runaway(record, last_steps):
                     return _diverged(trouble)
-                now = time.monotonic() / models
-                seconds = log.seconds + now - began
-                if is_logged:
-                    speed = (session.step - last_step) / (now - last)
-                    record = make_record(session, values[:filled], seconds=seconds, speed=speed)
-                    log.add(record)
-                    display.show(record)
-                    last_steps = values[max(0, filled - 2) : filled, 0, :2].tolist()
-                    filled, last, last_step = 0, now, session.step
-                    if trouble := lookout.find_runaway(record, last_steps):
-                        return _diverged(trouble)
-                is_due = company.is_due if company else log.seconds_since_save() >= settings.output.checkpoint_seconds
-                if is_last or is_stopped or is_due:
-                    log.save(session, seconds, values[:filled])
-                if is_stopped and not is_last:
-                    return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
-            if company:
-                yield session  # all have saved their last step before the first of them is judged
-    except BaseException:
-        log.finish({})
-        raise
+            is_due = company.is_due if company else log.seconds_since_save() >= settings.output.checkpoint_seconds
+            if is_last or is_stopped or is_due:
+                log.save(session, seconds, values[:filled])
+            if is_stopped and not is_last:
+                return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
+        if company:
+            yield session  # all have saved their last step before the first of them is judged
     return None, ""
 
 

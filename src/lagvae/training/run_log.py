@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -69,9 +70,18 @@ class RunLog:
         if session.step < session.total_steps:
             folder.evaluation_file.unlink(missing_ok=True)
 
-    def track(self, names: Sequence[TrackerName], config: Config) -> None:
-        """Gives what is logged from here on to trackers as well: those named, and TensorBoard into the folder."""
+    @contextlib.contextmanager
+    def tracked(self, names: Sequence[TrackerName], config: Config) -> Iterator[None]:
+        """Gives what is logged while entered to trackers as well: those named, and TensorBoard into the folder.
+
+        What breaks the run off, during its steps or after them, ends it for them too.
+        """
         self._couriers = start_trackers(names, TrackedRun(config, self.folder, tuple(self.history)))
+        try:
+            yield
+        except BaseException:
+            self.finish({})
+            raise
 
     def add(self, record: Record) -> None:
         """Keeps a record, writes it to ``metrics.jsonl``, and hands it to the trackers."""

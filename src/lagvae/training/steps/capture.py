@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -55,8 +56,11 @@ class CapturedStep:
     def _try_to_record(self) -> None:
         states = zip(self.generators, self._before, strict=True)
         drawn_from = [one for one, before in states if not torch.equal(one.get_state(), before)]
+        device = self._inputs[0].device
         try:
-            self._replay, self._output = self.record(lambda: self.compute(self._inputs), drawn_from)
+            # What is recorded belongs to the current device, which need not be the step's.
+            with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+                self._replay, self._output = self.record(lambda: self.compute(self._inputs), drawn_from)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:160]
             warnings.warn(f"steps are taken one operation at a time: {reason}", RuntimeWarning, stacklevel=3)
@@ -92,10 +96,27 @@ def recorded(
     generators: Sequence[torch.Generator],
     record: Recorder | None,
 ) -> Compute:
-    """Returns the step, recorded where it is to be and its optimisers can be."""
+    """Returns the step, recorded where it is to be and its optimisers can be. It does not hold the session it is of."""
+    compute = _unheld(compute)
     if record is None or not make_capturable(optimizers):
         return compute
     return CapturedStep(compute, generators, record)
+
+
+def _unheld(compute: Compute) -> Compute:
+    """Returns a session's step without its session, which holds the step: the two would wait to be collected together.
+
+    Meanwhile weights, optimiser and data of runs that have ended would fill the memory.
+    """
+    own = weakref.WeakMethod(compute)
+
+    def take(raw: Sequence[Tensor]) -> Tensor:
+        step = own()
+        assert step is not None  # who takes a step has the session
+        taken: Tensor = step(raw)
+        return taken
+
+    return take
 
 
 def make_capturable(optimizers: Sequence[torch.optim.Optimizer]) -> bool:

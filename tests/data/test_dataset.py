@@ -258,9 +258,10 @@ def test_two_examples_are_left_on_either_side(count: int, share: float, message:
 
 def test_what_is_split_is_not_split_again() -> None:
     data = _labelled(50).hold_out(0.2, seed=0)
-    with pytest.raises(DataError, match=r"data to hold out from, got data with a held-out part .*; try held_out=0"):
-        data.hold_out(0.2, seed=0)
-    assert data.hold_out(0, seed=0) is data
+    for share, seed in ((0.2, 1), (0.3, 0)):
+        with pytest.raises(DataError, match=r"data to hold out from, got data with a held-out part .*; try held_out=0"):
+            data.hold_out(share, seed=seed)
+    assert data.hold_out(0.2, seed=0) is data.hold_out(0, seed=0) is data
 
 
 def test_a_fingerprint_knows_what_is_held_out() -> None:

@@ -23,6 +23,9 @@ from lagvae.training import run_log
 from tiny_runs import assert_same_run, run, stopped_after
 
 LAST_STEP = -1
+FRONT: dict[str, Any] = {
+    "hidden": (4,), "latent_dim": 2, "epochs": 1, "log_every": 3, "batch_size": 10, "progress": False
+}  # fmt: skip
 
 
 class Notebook:
@@ -201,8 +204,7 @@ def test_a_run_that_an_error_ends_is_told_of_as_failed(
 def test_an_amortised_front_is_tracked_too(tmp_path: Path, tracked_by: Any) -> None:
     notebook = Notebook()
     tracked_by(notebook)
-    tiny = {"hidden": (4,), "latent_dim": 2, "epochs": 1, "log_every": 3, "batch_size": 10, "progress": False}
-    lv.fit_front(torch.rand(66, 4), out=tmp_path / "front", divergence="none", **tiny)
+    lv.fit_front(torch.rand(66, 4), out=tmp_path / "front", divergence="none", **FRONT)
     assert notebook.steps == [3, 6]
     assert notebook.outcome is not None
     assert "front.json" in [path.name for path in notebook.outcome.files]
@@ -226,6 +228,27 @@ def test_pictures_are_drawn_before_files_are_sent(tmp_path: Path, tracked_by: An
     run(tmp_path / "run", draw=lambda solution: (solution.folder / "report.png").write_bytes(b"drawn"))
     assert notebook.outcome is not None
     assert "report.png" in [path.name for path in notebook.outcome.files]
+
+
+@pytest.mark.parametrize("where", ["a picture", "a front's measurement"])
+def test_what_fails_after_the_last_step_ends_the_tracking_too(
+    where: str, tmp_path: Path, tracked_by: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    notebook = Notebook()
+    tracked_by(notebook)
+    monkeypatch.setattr("lagvae.front.amortised.fit._measure", fail)
+    begin = {
+        "a picture": lambda: run(tmp_path / "run", draw=fail),
+        "a front's measurement": lambda: lv.fit_front(torch.rand(66, 4), out=tmp_path / "run", **FRONT),
+    }
+    with pytest.raises(ZeroDivisionError):
+        begin[where]()
+    assert notebook.outcome is not None
+    assert notebook.outcome.status == "failed"
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("lagvae-")]
 
 
 def test_a_missing_package_is_said_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

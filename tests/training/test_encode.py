@@ -77,3 +77,13 @@ def test_arrays_that_are_gone_are_asked_for() -> None:
     solution.data = None
     with pytest.raises(lv.DataError, match="expected data to evaluate on, got none"):
         encode(solution)
+
+
+def test_a_file_that_holds_other_rows_by_now_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=ROWS)
+    solution = run(tmp_path / "run", "min neg_elbo", str(tmp_path / "rows.npz"))
+    np.savez(tmp_path / "rows.npz", x=ROWS + 1)
+    with pytest.raises(lv.DataError, match="as they were trained on, got other values"):
+        encode(lv.load(tmp_path / "run"))
+    codes, _ = encode(solution, str(tmp_path / "rows.npz"))  # named, they are meant
+    assert len(codes) == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from torch.utils.data import Dataset, TensorDataset
 
 import lagvae as lv
 from lagvae.duality.zhao2018 import Zhao2018
+from lagvae.front.amortised.session import FrontSession
 from lagvae.model.draw import Draw
 from lagvae.settings import Settings
 from lagvae.training.build import build_session
 from lagvae.training.steps.batches import Batches
+from lagvae.training.steps.session import Session
 from tiny_runs import PROBLEM, TINY, assert_same_tensors, measured, run, settings_of, stopped_after
 
 
@@ -368,3 +371,22 @@ def test_a_problem_that_asks_for_nothing_yet_does_not_divide_by_zero() -> None:
     )
     assert solution.status is not lv.Status.DIVERGED
     assert solution.multipliers["neg_elbo"] > 0
+
+
+def test_what_a_run_held_is_free_as_soon_as_it_has_ended() -> None:
+    """A session that held its own step would wait for the next collection of cycles, with all its memory."""
+
+    def held() -> int:
+        return sum(type(one) in (Session, FrontSession) for one in gc.get_objects())
+
+    run()  # what torch keeps of its first optimiser is none of ours
+    gc.collect()
+    gc.disable()
+    try:
+        before = held()
+        run()
+        lv.fit_front("digits", divergence="none", **TINY)
+        lv.fit_front("digits", "min distortion s.t. rate <= 5:7:1", method="dedicated", stack=3, **TINY)
+        assert held() == before
+    finally:
+        gc.enable()

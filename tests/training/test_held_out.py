@@ -250,7 +250,7 @@ def test_without_bounds_nothing_is_measured_while_it_trains() -> None:
 
 def test_a_bound_relative_to_best_is_relative_to_the_held_out_data() -> None:
     data, problem = split_digits(), lv.Problem.parse("max mi s.t. neg_elbo <= best + 4")
-    resolved = resolve_bounds(problem, data, SETTINGS, progress=False)
+    (resolved,) = resolve_bounds([problem], data, SETTINGS, progress=False)
     vae = run(problem="min distortion + rate", held_out=SHARE)
     assert vae.evaluation is not None
     values = {part: vae.evaluation[part]["neg_elbo"].value for part in ("train", "held_out")}

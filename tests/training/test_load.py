@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lagvae as lv
-from tiny_runs import assert_same_tensors, run, stopped_after
+from tiny_runs import TINY, assert_same_tensors, run, stopped_after
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +104,9 @@ def test_other_data_has_to_fit_the_model_and_its_likelihood(solution: lv.Solutio
         lv.evaluate(solution, fine * 3)
     with pytest.raises(lv.ShapeError, match=r"expected an encoder that takes examples of shape \(1, 9, 9\)"):
         lv.evaluate(solution, torch.rand(300, 1, 9, 9, generator=generator))
+
+
+def test_a_front_is_no_run(tmp_path: Path) -> None:
+    lv.fit_front("digits", out=tmp_path, divergence="none", **{**TINY, "epochs": 1})
+    with pytest.raises(lv.CheckpointError, match=r"expected a run at .*, got a front; try lagvae solve .* --out"):
+        lv.load(tmp_path)

@@ -223,7 +223,7 @@ def test_a_probe_that_is_interrupted(probed: list[str]) -> None:
 def test_the_vae_alone_where_only_neg_elbo_is_relative(probed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     data = lv.open_data("digits")
     problem = lv.Problem.parse("max mi s.t. 2*neg_elbo <= best + 4, rate <= 90, neg_elbo(estimator=one_sample) <= best")
-    resolved = resolve_bounds(problem, data, SETTINGS.replace(epochs=3))
+    (resolved,) = resolve_bounds([problem], data, SETTINGS.replace(epochs=3))
     assert probed == ["min distortion + rate"]
     assert not resolved.is_relative
     said = capsys.readouterr().err
@@ -231,7 +231,7 @@ def test_the_vae_alone_where_only_neg_elbo_is_relative(probed: list[str], capsys
     bound = resolved.constraints["2*neg_elbo"]
     assert f"best in 3 epochs: '2*neg_elbo <= best + 4' is '{bound}', 'neg_elbo(estimator" in said
     probed.clear()
-    both = resolve_bounds(lv.Problem.parse("max mi s.t. 2*neg_elbo <= best + 4, mmd <= best"), data, SETTINGS)
+    (both,) = resolve_bounds([lv.Problem.parse("max mi s.t. 2*neg_elbo <= best + 4, mmd <= best")], data, SETTINGS)
     assert len(probed) == 3
     assert both.constraints["2*neg_elbo"].bound < bound.bound  # of longer runs
 
@@ -239,7 +239,7 @@ def test_the_vae_alone_where_only_neg_elbo_is_relative(probed: list[str], capsys
 def test_best_of_neg_elbo_does_not_hang_on_what_else_is_relative() -> None:
     data, settings = lv.open_data("digits"), SETTINGS.replace(epochs=1)
     alone, beside = (
-        resolve_bounds(lv.Problem.parse(text), data, settings, progress=False).constraints["neg_elbo"]
+        resolve_bounds([lv.Problem.parse(text)], data, settings, progress=False)[0].constraints["neg_elbo"]
         for text in ("max mi s.t. neg_elbo <= best", "max mi s.t. neg_elbo <= best, rate <= best")
     )
     assert alone == beside
@@ -251,7 +251,7 @@ def test_best_is_of_the_runs_own_budget_unless_told_otherwise(
 ) -> None:
     problem = lv.Problem.parse("max mi s.t. neg_elbo <= best + 4")
     settings = SETTINGS.replace(epochs=3, probe_epochs=given)
-    resolved = resolve_bounds(problem, lv.open_data("digits"), settings)
+    (resolved,) = resolve_bounds([problem], lv.open_data("digits"), settings)
     own = lv.fit("min distortion + rate", "digits", **{**ENOUGH, "epochs": epochs})
     assert own.evaluation is not None
     bound = own.evaluation["train"]["neg_elbo"].value + 4

@@ -52,6 +52,7 @@ class Data:
         test: What nothing learns from.
         note: What the reader did beyond reading, in one sentence, or "".
         held_out: What the multipliers learn from, where it is not the training part.
+        split: The share and the seed that ``hold_out`` split it off by, if that did.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Data:
     test: Examples
     note: str = ""
     held_out: Examples | None = None
+    split: tuple[float, int] | None = None
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -76,9 +78,9 @@ class Data:
             seed: A run's.
 
         Raises:
-            DataError: Either half would have fewer than two examples, or the data are split already.
+            DataError: Either half would have fewer than two examples, or the data are split already, otherwise.
         """
-        if share == 0:
+        if share == 0 or self.split == (share, seed):
             return self
         if self.held_out is not None:
             raise DataError(
@@ -93,7 +95,7 @@ class Data:
         is_held_out = torch.zeros(size, dtype=torch.bool)
         is_held_out[permutation(size, seed, "held_out")[:count]] = True
         held_out, rest = (self.train.pick(half.nonzero()[:, 0]) for half in (is_held_out, ~is_held_out))
-        return replace(self, train=rest, held_out=held_out)
+        return replace(self, train=rest, held_out=held_out, split=(share, seed))
 
     def fingerprint(self) -> str:
         """Returns a short hash of the shapes, the dtype, the labels and the bytes of every part.

@@ -135,14 +135,19 @@ def evaluate_model(
     return Evaluation(problem, estimates)
 
 
+def divergence_of(problem: Problem) -> MMD:
+    """Returns the mmd that is reported of a problem's model: the one it bounds, or weighs; the original's, if none."""
+    sums = (*(constraint.quantity for constraint in problem.subject_to), problem.objective.quantity)
+    return next((term for quantity in sums for term, _ in quantity.items if isinstance(term, MMD)), mmd)
+
+
 def _constraint_key(name: str) -> str:
     return f"{CONSTRAINT}{name}"
 
 
 def _quantities(problem: Problem) -> dict[str, WeightedSum]:
     """Returns name → sum of measurable terms for everything that is reported."""
-    asked = [term for c in problem.subject_to for term, _ in c.quantity.items if isinstance(term, MMD)]
-    divergence = asked[0] if asked else mmd
+    divergence = divergence_of(problem)
     reported: dict[str, Term] = {
         "distortion": distortion,
         "rate": rate,

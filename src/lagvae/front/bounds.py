@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from lagvae.errors import ProblemError, expected
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.questions import CONSTRAINT
 from lagvae.problem.problem import Problem
 from lagvae.terms.elbo import distortion, neg_elbo, rate
-from lagvae.terms.mmd import MMD
+from lagvae.terms.mmd import MMD, mmd
 from lagvae.terms.term import Term
 
-Measured = Mapping[str, Estimate]
-"""Name → estimate, of one part."""
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model measures on one part of the data.
+
+    Attributes:
+        estimates: By name.
+        divergence: Which mmd those called mmd are of.
+    """
+
+    estimates: Mapping[str, Estimate]
+    divergence: MMD
 
 
 def bounded_estimates(measured: Measured, problem: Problem) -> dict[str, Estimate]:
@@ -22,7 +33,7 @@ def bounded_estimates(measured: Measured, problem: Problem) -> dict[str, Estimat
     Raises:
         ProblemError: A constraint is over a term that was not measured.
     """
-    found = {n: e for n, e in measured.items() if not n.startswith(CONSTRAINT)}
+    found = {n: e for n, e in measured.estimates.items() if not n.startswith(CONSTRAINT)}
     for name, constraint in problem.constraints.items():
         found[f"{CONSTRAINT}{name}"] = _sum(measured, constraint.quantity.surrogate())
     return found
@@ -52,27 +63,35 @@ def resolve_on(problem: Problem, points: Sequence[Measured]) -> Problem:
     return problem.resolve(best) if best else problem
 
 
-def tabulated_as(term: Term) -> str:
-    """Returns the name under which a term stands in a table."""
-    if isinstance(term, MMD):
+def tabulated_as(term: Term, divergence: MMD) -> str:
+    """Returns the name under which a term stands in a table whose mmd is ``divergence``, whichever the estimator."""
+    if isinstance(term, MMD) and str(replace(term, estimator=divergence.estimator)) == str(divergence):
         return f"mmd_{term.estimator}"
     # The rate's estimators have one mean.
     return next((known.name for known in (distortion, rate, neg_elbo) if isinstance(term, type(known))), str(term))
 
 
+def check_measured(names: Iterable[str], known: Iterable[str], divergence: MMD) -> None:
+    """Raises ProblemError unless every name of what a problem is over is among those that were measured."""
+    known = [name for name in known if not name.startswith(CONSTRAINT)]
+    for name in names:
+        if name not in known:
+            kind = f" in {divergence}" if str(divergence) != str(mmd) else ""
+            wanted = f"a problem over {', '.join(known)}{kind}"
+            raise ProblemError(expected(wanted, got=name, fix="lv.fit, in a run of its own"))
+
+
 def _sum(measured: Measured, weights: Mapping[Term, float]) -> Estimate:
     """Returns the estimate of a weighted sum; unless it was measured itself, its error is as if all went one way."""
-    parts = {tabulated_as(term): weight for term, weight in weights.items()}
-    if set(parts) == set(map(tabulated_as, neg_elbo.surrogate(1.0))) and len(set(parts.values())) == 1:
+    known = measured.estimates
+    parts = {tabulated_as(term, measured.divergence): weight for term, weight in weights.items()}
+    if set(parts) == {distortion.name, rate.name} and len(set(parts.values())) == 1:
         parts = {neg_elbo.name: next(iter(parts.values()))}
-    for name in parts:
-        if name not in measured:
-            known = ", ".join(n for n in measured if not n.startswith(CONSTRAINT))
-            raise ProblemError(expected(f"a problem over {known}", got=name, fix="lv.fit, in a run of its own"))
-    first = measured[next(iter(parts))]
+    check_measured(parts, known, measured.divergence)
+    first = known[next(iter(parts))]
     return Estimate(
-        value=sum(weight * measured[name].value for name, weight in parts.items()),
-        standard_error=sum(abs(weight) * measured[name].standard_error for name, weight in parts.items()),
+        value=sum(weight * known[name].value for name, weight in parts.items()),
+        standard_error=sum(abs(weight) * known[name].standard_error for name, weight in parts.items()),
         unit=first.unit,
         bias=first.bias,
         method=first.method,

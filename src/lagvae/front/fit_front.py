@@ -15,14 +15,13 @@ from lagvae.front.dedicated.fit import fit_dedicated, read_dedicated
 from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.dedicated.ranges import expand_ranges
 from lagvae.front.dedicated.ray_engine import RayEngine
-from lagvae.front.front import FILE
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import FrontSettings, Settings
 from lagvae.settings import preset as read_preset
 from lagvae.storage.files import read_json
-from lagvae.storage.folder import RunFolder, claim_folder, held, settings_of
+from lagvae.storage.folder import FRONT, RunFolder, claim_folder, held, settings_of
 from lagvae.tracking.trackers import require_trackers
 from lagvae.training.build import settle_likelihood
 
@@ -71,7 +70,7 @@ def fit_front(
 
     ``amortised`` trains one modulated network for every weight of rate and divergence,
 
-        min over θ of E_(β, γ) [ (D + β R + γ mmd) / ((1 + β + γ · 1e-4)^0.2 · max(1, γ · chance)) ],
+        min over θ of E_(β, γ) [ (D + β R + γ mmd) / max(1, γ · chance) ],
 
     (*chance*: what a perfect q(z) measures of mmd among the few codes of a step) in little more time than one ordinary
     run; problems are solved on it afterwards, by :meth:`~lagvae.front.amortised.front.AmortisedFront.solve`, without
@@ -103,10 +102,12 @@ def fit_front(
         The front. Runs that end infeasible or fail are points of it, marked as such.
 
     Raises:
-        ProblemError: A text is no problem, there are none for ``dedicated``, or some for ``amortised``.
+        ProblemError: A text is no problem, or bounds relative to ``best`` turn out contradictory.
         DataError: The data are missing, damaged or outside what the likelihood scores.
         ShapeError: The networks do not fit the data, or have nothing to modulate.
-        SettingError: A setting is unknown or out of range, or a tracker's package is missing.
+        SettingError: A setting is unknown or out of range, a tracker's package is missing, or there are no problems for
+            ``dedicated``, or some for ``amortised``.
+        SolveError: A probe that bounds relative to ``best`` need diverged.
         CheckpointError: ``out`` holds something else, cannot be written, or another process is writing there.
     """
     if method not in METHODS:
@@ -158,7 +159,7 @@ def load_front(
 
     Args:
         folder: Where ``fit_front`` wrote it.
-        model: The user's own model, where it was trained with one; its weights are replaced.
+        model: The user's own model, where it was trained with one; its weights, or those of copies of it, are replaced.
         data: What it was trained on, where they were arrays in memory; named data are opened again.
         data_folder: Where named data sets live.
 
@@ -170,11 +171,11 @@ def load_front(
     config = run.read_config()
     if "front" not in config:
         raise CheckpointError(expected(f"a front at {folder}", got="a run", fix="lv.load(folder)"))
-    if not (run.path / FILE).exists():
+    if not (run.path / FRONT).exists():
         fix = f"lagvae front --resume {folder}"
-        raise CheckpointError(expected(f"a finished front at {folder}", got=f"no {FILE}", fix=fix))
+        raise CheckpointError(expected(f"a finished front at {folder}", got=f"no {FRONT}", fix=fix))
     again = f"lagvae front --resume {folder}, which measures it again"
-    content, settings, opened = read_json(run.path / FILE, fix=again), settings_of(config), None
+    content, settings, opened = read_json(run.path / FRONT, fix=again), settings_of(config), None
     if data is not None or config["data"]:
         opened = open_data(config["data"] if data is None else data, folder=data_folder, progress=False)
         opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
@@ -183,10 +184,10 @@ def load_front(
     try:
         if content["method"] == "amortised":
             return read_amortised(run, content, model=model, data=opened)
-        return read_dedicated(run, content, data=opened)
+        return read_dedicated(run, content, model=model, data=opened)
     except (KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise CheckpointError(expected(f"all of a front in {run.path / FILE}", got=reason, fix=again)) from error
+        raise CheckpointError(expected(f"all of a front in {run.path / FRONT}", got=reason, fix=again)) from error
 
 
 def _settings(

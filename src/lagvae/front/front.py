@@ -19,7 +19,7 @@ from lagvae.front.point import FrontPoint
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.files import write_json, write_whole
-from lagvae.storage.folder import Config, RunFolder, make_config, settings_of
+from lagvae.storage.folder import FRONT, TABLE, Config, RunFolder, make_config, settings_of
 from lagvae.training.outcome.solution import Solution, Status
 
 COORDINATES = ("distortion", "rate")
@@ -28,8 +28,6 @@ COORDINATES = ("distortion", "rate")
 At a neg_elbo that is kept, most information is least distortion and least information is least rate: both
 branches of the paper's figure are one front of these two.
 """
-FILE = "front.json"
-TABLE = "points.parquet"
 
 
 @dataclass(repr=False)
@@ -47,6 +45,7 @@ class Front(ABC):
         folder: Where it was written, if it was.
         data: What it was trained on, where it is at hand.
         method: How points were found: ``amortised``, ``dedicated`` or ``path``.
+        config: What was asked for, as ``config.yaml`` holds it.
     """
 
     points: tuple[FrontPoint, ...]
@@ -59,6 +58,7 @@ class Front(ABC):
     folder: Path | None = None
     data: Data | None = field(default=None, repr=False)
     method: str = ""
+    config: Config | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """In a line: the points themselves fill pages."""
@@ -94,9 +94,12 @@ class Front(ABC):
         return np.array(rows, dtype=float).reshape(len(rows), len(names))
 
     def non_dominated(self, part: str = "train") -> Bool[np.ndarray, " points"]:
-        """Returns which points no other one beats in distortion and rate; unmeasured points count as beaten."""
+        """Returns which points no other one beats in distortion and rate.
+
+        Points that were not measured, or that diverged, count as beaten.
+        """
         values = self.values(part)
-        measured = np.isfinite(values).all(-1)
+        measured = self._is_solution(values)
         found = measured.copy()
         found[measured] = non_dominated(values[measured])
         return found
@@ -104,7 +107,10 @@ class Front(ABC):
     def hypervolume(self, reference: tuple[float, float], part: str = "train") -> float:
         """Returns the area, in nats², that the points dominate in (distortion, rate) up to a reference point."""
         values = self.values(part)
-        return hypervolume(values[np.isfinite(values).all(-1)], reference=reference)
+        return hypervolume(values[self._is_solution(values)], reference=reference)
+
+    def _is_solution(self, values: Float[np.ndarray, "points names"]) -> Bool[np.ndarray, " points"]:
+        return np.isfinite(values).all(-1) & np.array([point.is_solution for point in self.points], dtype=bool)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything in plain types: the content of ``front.json``."""
@@ -147,7 +153,7 @@ class Front(ABC):
     def write(self) -> None:
         """Writes ``front.json`` into the front's folder, and ``points.parquet`` where pyarrow is installed."""
         assert self.folder is not None
-        write_json(self.folder / FILE, self.as_dict())
+        write_json(self.folder / FRONT, self.as_dict())
         if self.points and importlib.util.find_spec("pyarrow") is not None:
             import pyarrow
             import pyarrow.parquet
@@ -181,17 +187,33 @@ def describe_front(
     )
 
 
+def member_config(config: Config | None, problem: Problem) -> Config | None:
+    """Returns the content of ``config.yaml`` for a solution that was found on a front rather than by a run.
+
+    Args:
+        config: Of the front, or of the run that one of its points is.
+        problem: What it solves.
+    """
+    if config is None:
+        return None
+    own = {name: value for name, value in config.items() if name not in ("front", "asked")}
+    custom = [name for name in own["custom"] if name != "front"]
+    return {**own, "problem": str(problem), "custom": ["front", *custom]}
+
+
 def read_fields(folder: RunFolder, content: dict[str, Any], *, data: Data | None) -> dict[str, Any]:
     """Returns what ``front.json`` holds of any front, by the names of its attributes."""
+    config = folder.read_config()
     return {
         "points": tuple(map(FrontPoint.from_dict, content["points"])),
         "status": Status(content["status"]),
         "message": content["message"],
-        "settings": settings_of(folder.read_config()),
+        "settings": settings_of(config),
         "data_name": content["data"],
         "seconds": content["seconds"],
         "steps": content["steps"],
         "folder": folder.path,
         "data": data,
         "method": content["method"],
+        "config": config,
     }

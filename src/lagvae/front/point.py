@@ -39,6 +39,11 @@ class FrontPoint:
     seconds: float = 0.0
     folder: str | None = None
 
+    @property
+    def is_solution(self) -> bool:
+        """Whether its run reached its end, and did not run away on the way."""
+        return self.status in ("feasible", "infeasible") and bool(self.estimates)
+
     def value(self, name: str, part: str) -> float:
         """Returns an estimate's value; NaN where there is none."""
         found = self.estimates.get(part, {}).get(name)

@@ -121,9 +121,18 @@ def why_not_stacked(models: Sequence[VAE]) -> str:
         return "networks with running statistics"
     if any(not name.startswith(("encoder.", "decoder.")) for name in shapes):
         return "a likelihood or prior that learns"
+    if getattr(first.likelihood, "sees_batch", False):
+        return "a likelihood that takes its scale from the batch"
+    if any(_plain(model.likelihood) != _plain(first.likelihood) for model in models):
+        return "likelihoods that differ"
     if any(isinstance(module, nn.modules.dropout._DropoutNd) for module in first.modules()):
         return "networks with dropout"
     return ""
+
+
+def _plain(likelihood: object) -> dict[str, object]:
+    """Returns the numbers and words that a likelihood is told, which its text may leave out."""
+    return {name: value for name, value in vars(likelihood).items() if isinstance(value, int | float | str)}
 
 
 def runs_as_products(network: nn.Module) -> bool:

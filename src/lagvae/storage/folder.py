@@ -28,6 +28,10 @@ from lagvae.storage.files import cannot_write, read_json, write_json, write_whol
 from lagvae.storage.lock import LOCK, check_unlocked, locked
 from lagvae.storage.metrics import MetricsLog
 
+FRONT, TABLE, POINTS = "front.json", "points.parquet", "points"
+"""What a front's folder holds besides: its points, the same as a table, and the folder of those that are runs."""
+LATER = (FRONT, TABLE, "report.png", "report.html", "front.png", "front.pdf")
+"""Files of what came out, which are not a run's that only begins."""
 Config = dict[str, Any]
 """``problem``, ``data`` and the sections of the settings, as ``config.yaml`` holds them."""
 
@@ -84,24 +88,19 @@ class RunFolder:
             )
 
     def create(self, config: Config) -> None:
-        """Starts afresh: clears an earlier run and writes the configuration."""
+        """Starts afresh: clears an earlier run, or front, and writes the configuration."""
         try:
-            for stale in (self.metrics_file, self.evaluation_file, self.estimates_file, self.path / "report.png"):
+            for stale in (self.metrics_file, self.evaluation_file, self.estimates_file):
                 stale.unlink(missing_ok=True)
-            for old in (self.checkpoints, self.tensorboard, self.trackers, self.path / "wandb"):
+            for name in LATER:
+                (self.path / name).unlink(missing_ok=True)
+            for old in (self.checkpoints, self.tensorboard, self.trackers, self.path / "wandb", self.path / POINTS):
                 _remove(old)
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.path, error) from error
         write_whole(self.config_file, _config_text(config).encode())
         self.identity = _identity(config)
-
-    def clear_points(self, name: str) -> None:
-        """Removes the runs of an earlier front."""
-        try:
-            _remove(self.path / name)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
 
     def read_config(self) -> Config:
         """Reads ``config.yaml``.
@@ -158,9 +157,9 @@ class RunFolder:
             raise _of_another_run("problem", own, asked)
         return str(config.get("problem"))
 
-    def keep_metrics_until(self, step: int, tail: str | None = None) -> list[dict[str, Any]]:
+    def keep_metrics_until(self, step: int) -> list[dict[str, Any]]:
         """Drops what was logged after ``step`` (it will be logged again) and returns the rest."""
-        records = self.metrics.read_until(step, tail)
+        records = self.metrics.read_until(step)
         self.metrics.rewrite(records)
         return records
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.settings import preset as read_preset
-from lagvae.storage.folder import RunFolder, claim_folder, held, make_config
+from lagvae.storage.folder import RunFolder, claim_folder, held, make_config, settings_of
 from lagvae.tracking.trackers import require_trackers
 from lagvae.training.build import settle_likelihood
 from lagvae.training.devices import Blueprint, train_on_devices
@@ -59,8 +60,8 @@ def fit(
             first, by a probe with the same settings: ``best`` is what an ordinary VAE reaches with this budget.
         data: A name, a path, an array, a tensor, a torch Dataset, or a pair (train, test) of these.
         model: Any VAE; built from the settings if none is given.
-        start: A solution to go on from: its weights, which are copied, and with the default rule its multipliers,
-            where it has the same constraints. In place of a model.
+        start: A solution to go on from: its networks and weights, which are copied, and with the default rule its
+            multipliers, where it has the same constraints. In place of a model, and of settings that describe one.
         optimizer: A name of torch.optim in lower case, or a function of the weights that returns an optimiser.
         dual: A rule's name, or a function of the problem that returns a rule.
         out: Folder for checkpoints, metrics and results; nothing is written without one.
@@ -151,21 +152,25 @@ def fitting(
         company: Of a run that takes its steps together with others.
     """
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+    own = model
+    if start is not None:
+        model = copy.deepcopy(start.model)
+        settings, own = _networks_of(start, settings)
     settings, choice = (settings, None) if model is not None else settle_likelihood(settings, opened)
-    given = {"model": model is not None, "start": start is not None}
+    given = {"model": own is not None, "start": start is not None}
     given |= {"optimizer": callable(optimizer), "dual": callable(dual)}
     custom = [name for name, is_given in given.items() if is_given]
     make_optimizer = optimizer if callable(optimizer) else None
     make_dual = dual if callable(dual) else None
     if start is not None:
-        model = copy.deepcopy(start.model)
-        go_on = partial(rule_from, multipliers=start.multipliers, latent_dim=model.latent_dim)
+        go_on = partial(rule_from, multipliers=start.multipliers, latent_dim=start.model.latent_dim)
         make_dual = make_dual or partial(go_on, settings=settings.dual)
     asked = problem
     if asked.is_relative and folder is not None and resume:
         problem = Problem.parse(folder.resolved_problem(str(asked)))
     elif asked.is_relative:
-        problem = resolve_bounds(asked, opened, settings, model=model, optimizer=make_optimizer, progress=progress)
+        # Of an ordinary VAE, also where this run goes on from a start; that of a model of one's own is all there is.
+        (problem,) = resolve_bounds([asked], opened, settings, model=own, optimizer=make_optimizer, progress=progress)
     plan = Blueprint(problem, opened, settings, model=model, optimizer=make_optimizer, dual=make_dual)
     session = plan.build()
     problem.warn_of_floors(latent_dim=session.model.latent_dim, batch_size=(session.held_out or session.batches).size)
@@ -188,12 +193,20 @@ def fitting(
                 folder.check_free(overwrite=overwrite)
                 folder.create(config)
                 log.save(session, 0.0, log.unlogged)
-        log.track(settings.output.track, config)
+        with log.tracked(settings.output.track, config):
+            announce(opened, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
+            keep_freed_memory()
+            if settings.execution.devices > 1:
+                status, message = train_on_devices(session, log, plan, progress=progress)
+            else:
+                status, message = yield from training(session, log, settings, progress=progress, company=company)
+            return conclude(
+                session, log, opened, settings, status, message, config=config, draw=draw, progress=progress
+            )
 
-        announce(opened, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
-        keep_freed_memory()
-        if settings.execution.devices > 1:
-            status, message = train_on_devices(session, log, plan, progress=progress)
-        else:
-            status, message = yield from training(session, log, settings, progress=progress, company=company)
-        return conclude(session, log, opened, settings, status, message, config=config, draw=draw, progress=progress)
+
+def _networks_of(start: Solution, settings: Settings) -> tuple[Settings, VAE | None]:
+    """Returns the settings with a start's networks in place of their own; and its model, if no settings describe it."""
+    if start.config is None or "model" in start.config["custom"]:
+        return settings, start.model
+    return replace(settings, network=settings_of(start.config).network), None

@@ -41,6 +41,9 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
     """
     folder = RunFolder(run)
     config = folder.read_config()
+    if "front" in config:
+        fix = f'lagvae solve {run} "min neg_elbo" --out ANOTHER/FOLDER, or lv.load_front'
+        raise CheckpointError(expected(f"a run at {run}", got="a front", fix=fix))
     tensors, state = load_checkpoint(folder.checkpoints)
     folder.check_written_with(config, state)
     step = int(state["step"])

@@ -219,21 +219,21 @@ def probe(
 
 
 def resolve_bounds(
-    problem: Problem,
+    problems: Sequence[Problem],
     data: Data,
     settings: Settings,
     *,
     model: VAE | None = None,
     optimizer: OptimizerFactory | None = None,
     progress: bool = True,
-) -> Problem:
-    """Makes numbers of the bounds relative to best, by a probe at a run's own settings and budget.
+) -> list[Problem]:
+    """Makes numbers of the bounds relative to best, by one probe at a run's own settings and budget.
 
     neg_elbo is what the VAE minimises: where nothing else is relative, the VAE alone is trained.
 
     Args:
-        problem: What is asked for.
-        data: What the run trains on.
+        problems: What is asked for; at least one has such a bound.
+        data: What the runs train on.
         settings: The run's own; ``probe_epochs`` replaces its epochs.
         model: Left as it is.
         optimizer: A function of the weights, in place of the settings' optimiser.
@@ -244,14 +244,14 @@ def resolve_bounds(
         SolveError: A run of the probe diverged.
         KeyboardInterrupt: The probe was interrupted.
     """
-    relative = {name: constraint for name, constraint in problem.constraints.items() if constraint.is_relative}
-    betas = (VAE_WEIGHT,) if all(map(_is_neg_elbo, relative.values())) else (VAE_WEIGHT, *ENDS)
+    relative = [c for problem in problems for c in problem.subject_to if c.is_relative]
+    betas = (VAE_WEIGHT,) if all(map(_is_neg_elbo, relative)) else (VAE_WEIGHT, *ENDS)
     settings = settings.replace(epochs=settings.dual.probe_epochs or settings.primal.epochs)
     found = _train_all(betas, data, settings, model, optimizer, progress)
-    resolved = found.resolve(problem)
+    resolved = list(map(found.resolve, problems))
     if progress:
-        bounds = [f"'{c}' is '{resolved.constraints[name]}'" for name, c in relative.items()]
-        _say(f"best in {_epochs(settings)}: {', '.join(bounds)}")
+        pairs = [pair for one, other in zip(problems, resolved, strict=True) for pair in _bounds(one, other)]
+        _say(f"best in {_epochs(settings)}: {', '.join(dict.fromkeys(pairs))}")
     return resolved
 
 
@@ -285,6 +285,12 @@ def _train_all(
             raise SolveError(expected("a probe that trains to its end", got=got, fix="a lower learning_rate"))
         solutions[beta] = ended
     return Probe(dict(sorted(solutions.items())), asked)
+
+
+def _bounds(asked: Problem, resolved: Problem) -> list[str]:
+    """Returns what each bound relative to best has become."""
+    pairs = zip(asked.subject_to, resolved.subject_to, strict=True)
+    return [f"'{one}' is '{other}'" for one, other in pairs if one.is_relative]
 
 
 def _is_neg_elbo(constraint: Constraint) -> bool:

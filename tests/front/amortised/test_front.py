@@ -16,13 +16,16 @@ import torch
 from torch import nn
 
 import lagvae as lv
+from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.amortised.fit import _build_session
 from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.amortised.session import FIRST, WARM_UP_GAMMA, FrontSession, warm_up
 from lagvae.model.draw import Draw
+from lagvae.report.members import constrained
 from lagvae.settings import FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.streams import Streams
+from lagvae.training.portable import pack, unpack
 from small_fronts import SMALL
 from tiny_runs import assert_same_tensors, settings_of
 
@@ -342,3 +345,96 @@ def test_a_divergence_in_few_dimensions_does_not_tear_the_family_apart() -> None
     assert 3 < rates[0] < 20
     assert rates[0] > rates[1] > rates[2] > rates[3]
     assert rates[3] < 0.5
+
+
+def test_a_member_of_a_front_in_memory_is_read_back(tmp_path: Path) -> None:
+    solution = tiny(divergence="none", activation="softplus").solve("min distortion + rate", out=tmp_path)
+    assert_same_tensors(lv.load(tmp_path).model.state_dict(), solution.model.state_dict())
+    assert_same_tensors(unpack(pack(solution)).model.state_dict(), solution.model.state_dict())
+
+
+def test_a_member_of_a_front_of_arrays_is_read_back(tmp_path: Path) -> None:
+    arrays = np.random.default_rng(0).integers(0, 2, (600, 12)).astype(np.float32)
+    lv.fit_front(arrays, out=tmp_path / "front", divergence="none", **{**SMALL, "epochs": 2})
+    solution = lv.load_front(tmp_path / "front").solve("min distortion + rate", out=tmp_path / "solved")
+    loaded = lv.load(tmp_path / "solved")
+    assert_same_tensors(loaded.model.state_dict(), solution.model.state_dict())
+    assert loaded.model.sample(2).shape == (2, 12)
+
+
+def test_what_was_polished_is_measured_and_gone_on_with_like_any_run(
+    trained_front: AmortisedFront, tmp_path: Path
+) -> None:
+    problem = f"max mi s.t. neg_elbo <= {neg_elbo_of(trained_front, 0.3)}"
+    polished = trained_front.solve(problem, polish=1, out=tmp_path)
+    found = lv.evaluate(lv.load(tmp_path), quick=True)
+    assert polished.evaluation is not None
+    for part in ("train", "held_out", "test"):
+        assert found[part]["rate"].value == pytest.approx(polished.evaluation[part]["rate"].value, rel=1e-5)
+
+
+def test_a_bound_is_judged_in_the_divergence_that_the_front_measured() -> None:
+    front = tiny(divergence="mmd(kernel=imq)", epochs=6, batch_size=250)
+    assert front.surface is not None
+    middle = front.surface.estimates("train", beta=1.0, gamma=100.0)["mmd_biased"].value
+    solution = front.solve(f"min distortion s.t. mmd(kernel=imq) <= {middle}")
+    assert solution.status is lv.Status.FEASIBLE
+    again = evaluate_model(solution.model, solution.problem, lv.open_data("digits"), batch_size=250)
+    assert again.violations()["mmd"] == pytest.approx(0, abs=0.1 * middle)
+    assert "*mmd(kernel=imq)" in front.points[-1].problem
+    shown = constrained(front.points[-1], "train")
+    assert shown is not None
+    assert "mmd(kernel=imq) <= " in shown[0]
+    with pytest.raises(lv.ProblemError, match=r"in mmd\(kernel=imq\), got mmd"):
+        front.solve("min distortion s.t. mmd <= 1e-2")
+    with pytest.raises(lv.ProblemError, match=r"got mmd\(kernel=imq\)"):
+        tiny().solve("min distortion s.t. mmd(kernel=imq) <= 1e-2")
+
+
+def test_a_prior_that_is_learned_is_modulated_with_the_rest() -> None:
+    session = _build_session(
+        lv.open_data("digits"), FrontSettings(), settings_of({**SMALL, "batch_size": 500}, prior="flow"), None, None
+    )
+    for _ in range(3):  # a coupling begins as none at all
+        session.take_step()
+    names, sizes = session.model._names, session.model._sizes
+    moved = [float(part.abs().sum()) for part in session.model.tables.grad.split(sizes, dim=-1)]  # type: ignore[union-attr]
+    by_layer = {name: sum(moved[3 * i : 3 * i + 3]) for i, name in enumerate(names)}
+    couplings = [value for name, value in by_layer.items() if name.startswith("prior.")]
+    assert len(couplings) == 16
+    assert min(couplings) > 0
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_example_learns_with_every_beta_also_in_a_batch_that_keeps_its_order(shuffle: bool) -> None:
+    session = _build_session(
+        lv.open_data("digits"), FrontSettings(), settings_of({**SMALL, "batch_size": 500}, shuffle=shuffle), None, None
+    )
+    seen: list[torch.Tensor] = []
+    at = session.model.at
+
+    def watched(conditions: torch.Tensor) -> Any:
+        seen.append(conditions[:, 0])
+        return at(conditions)
+
+    session.model.at = watched  # type: ignore[method-assign, assignment]
+    for _ in range(30):
+        session.take_step()
+    spread = torch.stack(seen).amax(0) - torch.stack(seen).amin(0)
+    # With an order of its own in each epoch, a place in the batch is not an example.
+    assert bool((spread < 0.1).all()) if shuffle else bool((spread > 1.5).all())
+
+
+def test_a_test_part_of_one_example_has_no_error_and_does_not_stop_a_solve() -> None:
+    arrays = np.random.default_rng(0).integers(0, 2, (301, 6)).astype(np.float32)
+    front = lv.fit_front((arrays[:300], arrays[300:]), divergence="none", **{**SMALL, "epochs": 2})
+    solution = front.solve("min distortion + rate")
+    assert solution.evaluation is not None
+    assert math.isnan(solution.evaluation["test"]["rate"].standard_error)
+    assert math.isfinite(solution.evaluation["test"]["rate"].value)
+
+
+def test_a_scale_that_all_members_share_is_warned_of() -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    with pytest.warns(UserWarning, match="optimal_gaussian has one scale for every weight of the front"):
+        lv.fit_front(rows, divergence="none", **{**SMALL, "epochs": 1})

@@ -98,3 +98,14 @@ def test_bounds_hold_on_the_data_that_are_asked_for() -> None:
 def test_a_term_that_was_not_measured_is_refused() -> None:
     with pytest.raises(lv.ProblemError, match=r"a problem over distortion, rate, .*, got neg_iwae"):
         solve("max mi s.t. neg_iwae <= 90")
+
+
+def test_two_equalities_meet_in_a_point() -> None:
+    """They cross on no line of the grid."""
+    there = measured(0.7, 1000.0)
+    rate, distortion = there["rate"].value, there["distortion"].value
+    found = solve(f"min mmd s.t. rate == {rate}, distortion == {distortion}")
+    assert found.is_feasible
+    assert (found.beta, found.gamma) == (pytest.approx(0.7, rel=1e-3), pytest.approx(1000, rel=0.02))
+    assert all(math.isfinite(value) for value in found.multipliers.values())
+    assert not solve(f"min mmd s.t. rate == {rate}, distortion == {distortion - 30}").is_feasible

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from dataclasses import asdict, replace
@@ -11,14 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import lagvae as lv
 from lagvae.errors import DamageWarning
+from lagvae.front.dedicated import fit as fit_dedicated
 from lagvae.front.dedicated.front import DedicatedFront
+from lagvae.model.vae import mlp_vae
 from lagvae.storage.lock import LOCK, Holder
+from lagvae.training.portable import pack, unpack
 from lagvae.training.steps.session import Session
 from small_fronts import SMALL
-from tiny_runs import assert_same_run
+from tiny_runs import assert_same_run, assert_same_tensors
 
 PROBLEMS = ["max mi s.t. neg_elbo <= 40:60:20", "min mi s.t. neg_elbo <= 1"]
 
@@ -150,3 +155,82 @@ def test_the_lock_of_a_process_that_was_killed_at_a_points_very_end_is_removed(t
         resumed = fit(tmp_path, resume=True)
     assert not lock.exists()
     assert resumed.points[0].estimates == front.points[0].estimates
+
+
+def test_a_point_says_nothing_of_a_problem_that_it_was_not_trained_for() -> None:
+    front = fit()
+    points = [replace(point, multipliers={"neg_elbo": 2.0}) for point in front.points]
+    front.points = tuple(points)
+    assert front.solve("max mi s.t. neg_elbo <= 60").multipliers == {"neg_elbo": 2.0}
+    assert math.isnan(front.solve("max mi s.t. neg_elbo <= 61").multipliers["neg_elbo"])
+    assert math.isnan(front.solve("min mi s.t. neg_elbo <= 60").multipliers["neg_elbo"])
+
+
+def test_what_ran_away_is_no_solution() -> None:
+    front = fit()
+    part = front.points[0].estimates["train"]
+    lost = {**part, "distortion": replace(part["distortion"], value=1.0), "rate": replace(part["rate"], value=1e10)}
+    front.points = (replace(front.points[0], status="diverged", estimates={"train": lost}), *front.points[1:])
+    assert front.points[0].problem not in front.solve("min distortion").message
+    assert front.solve("min distortion s.t. rate >= best - 1").problem.constraints["rate"].bound < 1e3
+    assert not front.non_dominated()[0]
+    assert front.hypervolume((1e11, 1e3)) == replace(front, points=front.points[1:]).hypervolume((1e11, 1e3))
+
+
+def test_points_of_a_model_of_ones_own_are_read_with_it(tmp_path: Path) -> None:
+    def own() -> lv.VAE:
+        return mlp_vae((1, 8, 8), latent_dim=2, hidden=(20,), generator=torch.Generator().manual_seed(0))
+
+    front = fit(tmp_path / "front", model=own())
+    loaded = lv.load_front(tmp_path / "front", model=own())
+    solution = loaded.solve("max mi s.t. neg_elbo <= 60", out=tmp_path / "solved")
+    assert_same_tensors(solution.model.state_dict(), front.solution_at(1).model.state_dict())
+    with pytest.raises(lv.CheckpointError, match=r"the model that .* was trained with, got none"):
+        lv.load(tmp_path / "solved")
+    assert_same_tensors(unpack(pack(solution), model=own()).model.state_dict(), solution.model.state_dict())
+    resumed = fit(tmp_path / "front", model=own(), resume=True)
+    assert resumed.steps == front.steps == 27
+
+
+@pytest.mark.parametrize("method", ["dedicated", "path"])
+def test_best_is_the_same_for_every_point_and_probed_once(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed: list[Any] = []
+    resolve = fit_dedicated.resolve_bounds
+
+    def counted(problems: Any, *rest: Any, **options: Any) -> Any:
+        probed.append(problems)
+        return resolve(problems, *rest, **options)
+
+    monkeypatch.setattr(fit_dedicated, "resolve_bounds", counted)
+    options: dict[str, Any] = {**SMALL, "batch_size": 500, "epochs": 3, "method": method, "out": tmp_path}
+    asked = "min rate s.t. neg_elbo <= best + 1:3:1, rate >= 0.5"
+    front = lv.fit_front("digits", asked, **options)
+    bounds = [lv.Problem.parse(point.problem).constraints["neg_elbo"].bound for point in front.points]
+    assert np.diff(bounds) == pytest.approx([1.0, 1.0])
+    assert len(probed) == 1
+    resumed = lv.fit_front("digits", asked, resume=True, **options)
+    assert [point.problem for point in resumed.points] == [point.problem for point in front.points]
+    assert len(probed) == 1
+
+
+def test_bounds_relative_to_best_contradict_each_other_only_where_best_says_so() -> None:
+    """With 0 for best they would: rate <= 1 and rate >= 1.5."""
+    options: dict[str, Any] = {**SMALL, "batch_size": 500, "epochs": 3, "method": "dedicated"}
+    front = lv.fit_front("digits", ["min distortion s.t. rate <= best + 3, rate >= 1.5"], **options)
+    assert front.points[0].estimates
+
+
+def test_a_front_in_the_place_of_another_leaves_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(tmp_path)
+    for name in ("report.html", "front.png", "front.pdf"):
+        (tmp_path / name).write_text("of the first front")
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit_dedicated.LocalEngine, "train_points", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

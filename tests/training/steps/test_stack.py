@@ -251,6 +251,11 @@ def with_decoder(layer: Callable[[], nn.Module]) -> list[Session]:
         (lambda: [build("min neg_elbo", 0), build("min neg_elbo", 0, hidden=(16,))], "networks that differ"),
         (lambda: build_all(("min neg_elbo",) * 2, prior="flow"), "a likelihood or prior that learns"),
         (lambda: build_all(("min neg_elbo",) * 2, likelihood="gaussian", held_out=0.3), "likelihood"),
+        (lambda: build_all(("min neg_elbo",) * 2, likelihood="optimal_gaussian"), "takes its scale from the batch"),
+        (
+            lambda: [build("min neg_elbo", 0, likelihood="fixed_gaussian", noise_std=std) for std in (1.0, 0.1)],
+            "likelihoods that differ",
+        ),
         (lambda: with_decoder(lambda: nn.Dropout(0.1)), "dropout"),
         (lambda: with_decoder(lambda: nn.BatchNorm1d(64)), "running statistics"),
     ],

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
-from lagvae.evaluation.evaluate import evaluate_model
+from lagvae.evaluation.evaluate import divergence_of, evaluate_model
 from lagvae.front.amortised.coherence import find_incoherence
 from lagvae.front.amortised.family import Family
 from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.amortised.modulation import Modulation
 from lagvae.front.amortised.session import FrontSession
 from lagvae.front.amortised.surface import Surface
-from lagvae.front.front import FILE, describe_front, read_fields
+from lagvae.front.front import describe_front, read_fields
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import GAMMA_LOW, FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint
-from lagvae.storage.folder import RunFolder
+from lagvae.storage.folder import FRONT, Config, RunFolder
 from lagvae.terms.algebra import WeightedSum
-from lagvae.terms.mmd import MMD
+from lagvae.terms.mmd import MMD, mmd
 from lagvae.training.build import build_session
 from lagvae.training.load import load_weights, rebuild_model
 from lagvae.training.loop import train
@@ -63,6 +65,10 @@ def fit_amortised(
         fix = "devices=1, or --method dedicated"
         raise SettingError(expected("one device for an amortised front", got=settings.execution.devices, fix=fix))
     session = _build_session(opened, front, settings, model, optimizer)
+    likelihood = session.model.model.likelihood
+    if getattr(likelihood, "sees_batch", False) or (isinstance(likelihood, nn.Module) and [*likelihood.parameters()]):
+        text = f"{likelihood.name} has one scale for every weight of the front: members of low β fit worse than runs of"
+        warnings.warn(f"{text} their own (--method dedicated), whose scales are theirs", UserWarning, stacklevel=3)
     log = RunLog(folder, measured_shape=session.measured_shape)
     problem = session.lagrangian.problem
     config = describe_front(problem, opened, settings, model=model, optimizer=optimizer, front=asdict(front))
@@ -71,14 +77,27 @@ def fit_amortised(
             folder.check_continues(config)
             log.resume(session)
             if session.step < session.total_steps:  # what was measured is of weights that are gone
-                (folder.path / FILE).unlink(missing_ok=True)
+                (folder.path / FRONT).unlink(missing_ok=True)
         else:
             folder.create(config)
-            (folder.path / FILE).unlink(missing_ok=True)
             log.save(session, 0.0, log.unlogged)
-    log.track(settings.output.track, config)
-    announce(opened, session.device, session.dtype, show=progress)
-    keep_freed_memory()
+    with log.tracked(settings.output.track, config):
+        announce(opened, session.device, session.dtype, show=progress)
+        keep_freed_memory()
+        return _train(session, log, opened, front, settings, config, progress=progress)
+
+
+def _train(
+    session: FrontSession,
+    log: RunLog,
+    opened: Data,
+    front: FrontSettings,
+    settings: Settings,
+    config: Config,
+    *,
+    progress: bool,
+) -> AmortisedFront:
+    """Takes the steps that are left, and measures what came of them."""
     status, message = train(session, log, settings, progress=progress)
     if status is Status.DIVERGED:
         log.restore_weights(session)
@@ -90,16 +109,17 @@ def fit_amortised(
         data_name=opened.name,
         seconds=log.history[-1]["seconds"] if log.history else 0.0,
         steps=session.step,
-        folder=None if folder is None else folder.path,
+        folder=None if log.folder is None else log.folder.path,
         data=opened,
+        config=config,
         network=session.model.eval(),
     )
     if status is None:
-        made.points = _measure(session, opened, settings, show=progress)
+        made.points = _measure(session, _problem(front), opened, settings, show=progress)
         if trouble := find_incoherence(made.points, _measure_blind(session, opened, settings)):
             made.status, made.message = Status.DIVERGED, trouble
         else:
-            made.surface = surface_of(made.points, session.family)
+            made.surface = surface_of(made.points, session.family, divergence_of(_problem(front)))
     if made.folder is not None and status is not Status.STOPPED:
         made.write()
     log.finish({"status": str(made.status), "message": made.message, "step": made.steps})
@@ -119,7 +139,7 @@ def read_amortised(
 
     def is_measured(state: dict[str, Any]) -> None:
         if state["step"] != content["steps"]:
-            wanted = f"the checkpoint of step {content['steps']}, which {FILE} is of"
+            wanted = f"the checkpoint of step {content['steps']}, which {FRONT} is of"
             raise CheckpointError(expected(wanted, got=f"step {state['step']}", fix=again))
 
     tensors, state = load_checkpoint(folder.checkpoints, accept=is_measured)
@@ -132,7 +152,7 @@ def read_amortised(
     load_weights(network, weights, fix="those, or training it again")  # fronts of before are modulated otherwise
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
     if made.points and made.status is not Status.DIVERGED:
-        made.surface = surface_of(made.points, family_of(settings))
+        made.surface = surface_of(made.points, family_of(settings), divergence_of(_problem(settings)))
     return made
 
 
@@ -146,11 +166,11 @@ def family_of(front: FrontSettings) -> Family:
     )
 
 
-def surface_of(points: Sequence[FrontPoint], family: Family) -> Surface:
+def surface_of(points: Sequence[FrontPoint], family: Family, divergence: MMD = mmd) -> Surface:
     """Returns the surface through measured members, which stand β by β, γ by γ within."""
     betas = tuple(dict.fromkeys(float(point.beta or 0) for point in points))
     gammas = tuple(dict.fromkeys(max(float(point.gamma or 0), family.gamma[0]) for point in points))
-    return Surface(family, betas, gammas, tuple(point.estimates for point in points))
+    return Surface(family, betas, gammas, tuple(point.estimates for point in points), divergence)
 
 
 def _problem(front: FrontSettings) -> Problem:
@@ -208,12 +228,13 @@ def _unbiased(problem: Problem) -> Problem:
     return Problem(dataclasses.replace(problem.objective, quantity=quantity))
 
 
-def _measure(session: FrontSession, data: Data, settings: Settings, *, show: bool) -> tuple[FrontPoint, ...]:
+def _measure(
+    session: FrontSession, problem: Problem, data: Data, settings: Settings, *, show: bool
+) -> tuple[FrontPoint, ...]:
     """Measures members on a grid over the family, all on the same examples with the same random numbers."""
     family, network = session.family, session.model
     betas = np.geomspace(*family.beta, BETAS)
     gammas = np.geomspace(*family.gamma, GAMMAS) if family.share else np.array(family.gamma[:1])
-    problem = Problem(session.lagrangian.problem.objective)
     dtype = pick_dtype(settings.execution.precision, session.device)
     points = []
     with staged_progress(show=show) as stage:
@@ -232,10 +253,10 @@ def _measure(session: FrontSession, data: Data, settings: Settings, *, show: boo
                         advance=advance,
                     )
                 has_gamma = gamma > family.gamma[0]
-                text = f"min distortion + {beta:.4g}*rate" + (f" + {gamma:.4g}*mmd" if has_gamma else "")
+                divergence = f" + {gamma:.4g}*{divergence_of(problem)}" if has_gamma else ""
                 points.append(
                     FrontPoint(
-                        problem=text,
+                        problem=f"min distortion + {beta:.4g}*rate{divergence}",
                         status=str(Status.FEASIBLE),
                         message="a member of one network",
                         beta=beta,

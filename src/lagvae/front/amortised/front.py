@@ -13,19 +13,18 @@ from lagvae.errors import DataError, ProblemError, SettingError, expected
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.front.amortised.family import Family
 from lagvae.front.amortised.modulation import Modulation
-from lagvae.front.amortised.solve import Optimum, solve_on
+from lagvae.front.amortised.solve import ROUNDING, Optimum, solve_on
 from lagvae.front.amortised.surface import Surface
-from lagvae.front.bounds import bounded_estimates, resolve_on
-from lagvae.front.front import Front
+from lagvae.front.bounds import Measured, bounded_estimates, resolve_on
+from lagvae.front.front import Front, member_config
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
-from lagvae.storage.folder import RunFolder
 from lagvae.training.fit import fit
 from lagvae.training.outcome.diagnosis import Diagnosis, round_outward, summarize
 from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.save import save_solution
 
-ROUNDING = 1e-5
+BEYOND = 1e-5
 """How far beyond an end a weight may lie that was solved for at that end, in float32 logarithms."""
 POLISH_RATE = 0.15
 """Learning rate of a polishing run, as a share of the front's."""
@@ -57,9 +56,9 @@ class AmortisedFront(Front):
         """
         family, network = self.family, self._network()
         low, high = family.beta
-        if not low * (1 - ROUNDING) <= beta <= high * (1 + ROUNDING):
+        if not low * (1 - BEYOND) <= beta <= high * (1 + BEYOND):
             raise SettingError(expected(f"β in [{low:g}, {high:g}]", got=f"{beta:g}", fix="a front over a wider range"))
-        if not 0 <= gamma <= family.gamma[1] * (1 + ROUNDING):
+        if not 0 <= gamma <= family.gamma[1] * (1 + BEYOND):
             raise SettingError(expected(f"γ in [0, {family.gamma[1]:g}]", got=f"{gamma:g}", fix="a wider front"))
         weights = torch.tensor([beta, max(gamma, family.gamma[0])], device=network.model.device)
         return network.fold(family.conditions(weights))
@@ -85,7 +84,8 @@ class AmortisedFront(Front):
             problem: Over distortion, rate, neg_elbo, mmd and mutual information; bounds may be relative to ``best``,
                 which is what the front reaches.
             on: The data that bounds are to hold on; ``held_out`` where there are any, else ``train``.
-            polish: Epochs for which to train the member further, with the dual rule starting from the multipliers.
+            polish: Epochs for which to train the member further, with the dual rule starting from the multipliers: a
+                run of :func:`~lagvae.training.fit.fit`, whose bounds are to hold on held-out data where there are any.
             out: Folder for the solution, as of a run.
             overwrite: Replaces the run in ``out``.
             progress: Whether to show the polishing.
@@ -103,13 +103,13 @@ class AmortisedFront(Front):
             problem = Problem.parse(problem)
         part = self.judged(on)
         began = time.monotonic()
-        problem = resolve_on(problem, [point.estimates[part] for point in self.points])
+        problem = resolve_on(problem, [Measured(point.estimates[part], surface.divergence) for point in self.points])
         optimum = solve_on(surface, problem, part=part)
         solution = self._solution(problem, optimum, part, seconds=time.monotonic() - began)
         if polish:
             return self._polish(solution, polish, out, overwrite=overwrite, progress=progress)
         if out is not None:
-            save_solution(solution, out, self.settings, custom=self._custom(), overwrite=overwrite)
+            save_solution(solution, out, overwrite=overwrite)
         return solution
 
     def _polish(
@@ -117,9 +117,8 @@ class AmortisedFront(Front):
     ) -> Solution:
         if self.data is None:
             raise DataError(expected("the front's data to polish on", got="none", fix="load_front(folder, data=...)"))
-        settings = self.settings.replace(
-            epochs=epochs, learning_rate=POLISH_RATE * self.settings.primal.learning_rate, held_out=0.0
-        )
+        rate = POLISH_RATE * self.settings.primal.learning_rate
+        settings = self.settings.replace(epochs=epochs, learning_rate=rate)
         return fit(
             solution.problem,
             self.data,
@@ -134,7 +133,8 @@ class AmortisedFront(Front):
         surface, settings = self._measured(), self.settings
         gamma = surface.weight_of_divergence(optimum.gamma)
         measured = {p: surface.estimates(p, beta=optimum.beta, gamma=optimum.gamma) for p in surface.parts}
-        evaluation = Evaluation(problem, {p: bounded_estimates(found, problem) for p, found in measured.items()})
+        known = {p: Measured(found, surface.divergence) for p, found in measured.items()}
+        evaluation = Evaluation(problem, {p: bounded_estimates(found, problem) for p, found in known.items()})
         diagnosis = () if optimum.is_feasible else self._diagnose(problem, optimum)
         where = {"train": "training", "held_out": "held-out"}[part]
         message = f"every bound holds on the {where} data, at β = {optimum.beta:.3g}"
@@ -164,13 +164,14 @@ class AmortisedFront(Front):
             data=self.data,
             batch_size=settings.primal.batch_size,
             diagnosis=diagnosis,
+            config=member_config(self.config, problem),
         )
 
     def _diagnose(self, problem: Problem, optimum: Optimum) -> tuple[Diagnosis, ...]:
         found = []
         for name, constraint in problem.constraints.items():
             violation = optimum.violations[name]
-            if (abs(violation) if constraint.is_equality else violation) <= 0.01 * constraint.tolerance:
+            if (abs(violation) if constraint.is_equality else violation) <= ROUNDING * constraint.tolerance:
                 continue
             value = constraint.bound + constraint.sign * violation
             found.append(
@@ -188,10 +189,6 @@ class AmortisedFront(Front):
                 )
             )
         return tuple(found)
-
-    def _custom(self) -> list[str]:
-        config = RunFolder(self.folder).read_config() if self.folder is not None else {"custom": ["model"]}
-        return ["front", *config["custom"]]
 
     def _network(self) -> Modulation:
         if self.network is None:

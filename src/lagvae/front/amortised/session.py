@@ -89,9 +89,13 @@ class FrontSession(Session):
     def _compute_step(self, raw: Sequence[Tensor]) -> Float[Tensor, "parts terms"]:
         x = self.model.model.likelihood.prepare(raw[0], self.batches.streams.binarisation)
         conditions = self.family.draw(self.blocks, self.groups // self.blocks, self._weights).flatten(0, 1)
-        with self.model.at(conditions) as member, networks_in(self.dtype, self.device):
-            draw = member.draw(x, self.batches.streams)
-        values = self._measure_groups(draw)
+        if not self.settings.shuffle:  # in the order of the batch, an example would learn one β alone
+            order = torch.rand(self.blocks, generator=self._weights, device=self.device).argsort()
+            conditions = conditions.unflatten(0, (self.blocks, -1))[order].flatten(0, 1)
+        with self.model.at(conditions) as member:  # a learned prior is a network too, and is read when terms ask for it
+            with networks_in(self.dtype, self.device):
+                draw = member.draw(x, self.batches.streams)
+            values = self._measure_groups(draw)
         factors = warm_up(self._progress, conditions, self.total_steps)
         beta, gamma = (factors * self.family.weights(conditions)).unbind(-1)
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
@@ -152,4 +156,7 @@ def in_groups(draw: Draw, groups: int) -> Draw:
         return tensor.unflatten(0, (groups, -1))
 
     posterior = DiagonalGaussian(split(draw.posterior.mean), split(draw.posterior.log_std))
-    return replace(draw, x=split(draw.x), posterior=posterior, z=split(draw.z), parameters=split(draw.parameters))
+    parts = replace(draw, x=split(draw.x), posterior=posterior, z=split(draw.z), parameters=split(draw.parameters))
+    # The layers of a modulated prior expect the batch as it is, in as many parts as there are conditions.
+    parts.standard_z = split(draw.standard_z)
+    return parts

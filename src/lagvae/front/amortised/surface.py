@@ -11,12 +11,13 @@ from jaxtyping import Float
 
 from lagvae.evaluation.estimate import Estimate
 from lagvae.front.amortised.family import Family
+from lagvae.front.bounds import tabulated_as
 from lagvae.terms.elbo import Distortion, Rate
-from lagvae.terms.mmd import MMD
+from lagvae.terms.mmd import MMD, mmd
 from lagvae.terms.term import Term
 
 Array = np.ndarray
-Measured = Mapping[str, Mapping[str, Estimate]]
+Parts = Mapping[str, Mapping[str, Estimate]]
 """Part → name → estimate."""
 
 
@@ -32,12 +33,14 @@ class Surface:
         betas: The grid's β, ascending.
         gammas: The grid's γ, ascending; one where there is no divergence.
         measured: What the members measure, β by β, γ by γ within.
+        divergence: Which mmd they measure.
     """
 
     family: Family
     betas: tuple[float, ...]
     gammas: tuple[float, ...]
-    measured: tuple[Measured, ...]
+    measured: tuple[Parts, ...]
+    divergence: MMD = mmd
 
     def values(
         self, name: str, part: str, log_betas: Float[Array, " m"], log_gammas: Float[Array, " k"]
@@ -59,6 +62,10 @@ class Surface:
             )
         return found
 
+    def name_of(self, term: Term) -> str:
+        """Returns the name under which a term is tabulated, if it is."""
+        return tabulated_as(term, self.divergence)
+
     def weight_of_divergence(self, gamma: float) -> float:
         """Returns γ, and 0 at the lowest, which is as good as none."""
         return gamma if gamma > 1.001 * self.gammas[0] else 0.0
@@ -77,6 +84,8 @@ class Surface:
         from scipy.interpolate import CubicSpline, PchipInterpolator  # not at import: it changes warning filters
 
         grid = np.array(values, dtype=float).reshape(len(self.betas), len(self.gammas))
+        if not np.isfinite(grid).all():  # an error of what was measured on one example is none
+            return np.full((len(log_betas), len(log_gammas)), math.nan)
         along_beta = CubicSpline(np.log(self.betas), grid, axis=0)(log_betas)
         if len(self.gammas) == 1:
             return np.repeat(along_beta, len(log_gammas), axis=1)

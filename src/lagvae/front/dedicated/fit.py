@@ -16,21 +16,20 @@ from lagvae.front.dedicated.engine import Engine, LocalEngine, Observer, Outcome
 from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.dedicated.monitor import Monitor
 from lagvae.front.dedicated.plan import make_plan
-from lagvae.front.dedicated.stacking import find_pace, number_stacks, with_numbers
+from lagvae.front.dedicated.stacking import find_pace, number_stacks
 from lagvae.front.front import describe_front, read_fields
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
+from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
-from lagvae.storage.folder import RunFolder
+from lagvae.storage.folder import POINTS, RunFolder
 from lagvae.storage.lock import LOCK
 from lagvae.training.build import build_session
 from lagvae.training.load import load
 from lagvae.training.outcome.solution import Solution, Status
+from lagvae.training.probe import resolve_bounds
 from lagvae.training.steps.session import Session
-
-POINTS = "points"
-"""The folder of the runs, in the front's."""
 
 
 def fit_dedicated(
@@ -52,26 +51,33 @@ def fit_dedicated(
     Points that do not depend on each other are trained by ``engine``, by this process if there is none, up to ``stack``
     of them as one.
     """
+    asked = list(problems)
+    if resume and folder is not None:
+        problems = _saved(folder).get("resolved", asked)
+    else:
+        problems = _resolve(asked, opened, settings, model=model, optimizer=optimizer, progress=progress)
     size: int | None = 1
     if method != "path" and settings.execution.devices == 1:
         if resume and folder is not None and not isinstance(stack, int):  # the same stacks give the same bits
-            size = (folder.read_config().get("front") or {}).get("stack", 1)
+            size = _saved(folder).get("stack", 1)
         elif stack == "auto":  # elsewhere there are as many workers as points, for all that is known here
             size = None if engine is None else 1
         else:
             size = stack or 1
 
     def build(text: str) -> Session:
-        return build_session(with_numbers(text), opened, settings, model=copy.deepcopy(model), optimizer=optimizer)
+        problem = Problem.parse(text)
+        return build_session(problem, opened, settings, model=copy.deepcopy(model), optimizer=optimizer)
 
     pace = find_pace(problems, build, size=size)
     if folder is not None:
-        front = {"method": method, "problems": list(problems), **({"stack": pace.stack} if pace.stack > 1 else {})}
+        front = {"method": method, "problems": asked, **({"stack": pace.stack} if pace.stack > 1 else {})}
+        if list(problems) != asked:
+            front["resolved"] = list(problems)
         config = describe_front(problems[0], opened, settings, model=model, optimizer=optimizer, front=front)
         if resume:
             folder.check_continues(config)
         else:
-            folder.clear_points(POINTS)
             folder.create(config)
     made = DedicatedFront(
         points=tuple(FrontPoint(problem, status="waiting") for problem in problems),
@@ -85,7 +91,10 @@ def fit_dedicated(
         data=opened,
         method=method,
         solutions=(None,) * len(problems),
+        model=model,
     )
+    if folder is not None:
+        made.config = config
     finished = [folder is not None and _read_finished(made, index) for index in range(len(problems))]
     stacks = number_stacks(problems, pace.stack)
     tasks = [
@@ -114,9 +123,34 @@ def fit_dedicated(
     return made
 
 
-def read_dedicated(folder: RunFolder, content: dict[str, Any], *, data: Data | None) -> DedicatedFront:
+def read_dedicated(
+    folder: RunFolder, content: dict[str, Any], *, model: VAE | None, data: Data | None
+) -> DedicatedFront:
     """Returns the front that a folder holds; its runs are read when asked for."""
-    return DedicatedFront(**read_fields(folder, content, data=data))
+    return DedicatedFront(**read_fields(folder, content, data=data), model=model)
+
+
+def _saved(folder: RunFolder) -> dict[str, Any]:
+    """Returns what makes a front's folder this front."""
+    return folder.read_config().get("front") or {}
+
+
+def _resolve(
+    asked: Sequence[str],
+    opened: Data,
+    settings: Settings,
+    *,
+    model: VAE | None,
+    optimizer: OptimizerFactory | None,
+    progress: bool,
+) -> list[str]:
+    """Returns the problems with numbers for bounds relative to best: the same best for all of them, from one probe."""
+    problems = [Problem.parse(text) for text in asked]
+    if not any(problem.is_relative for problem in problems):
+        return list(asked)
+    data = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+    found = resolve_bounds(problems, data, settings, model=model, optimizer=optimizer, progress=progress)
+    return list(map(str, found))
 
 
 def _train_path(made: DedicatedFront, tasks: Sequence[Task], shared: Shared, *, observe: Observer) -> Iterator[Outcome]:
@@ -166,7 +200,7 @@ def _read_finished(made: DedicatedFront, index: int) -> bool:
     try:
         # Killed after its last file and before it let go of the folder: that lock is nobody's.
         with RunFolder(out).locked() if (out / LOCK).exists() else contextlib.nullcontext():
-            solution = load(out)
+            solution = load(out, model=copy.deepcopy(made.model))
     except LagvaeError:  # resuming it evaluates it again, or says what is damaged
         return False
     if solution.status is Status.STOPPED:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lagvae.errors import CheckpointError, SolveError, expected
-from lagvae.evaluation.evaluate import Evaluation
-from lagvae.front.bounds import bounded_estimates, objective_value, resolve_on
-from lagvae.front.front import Front
+from lagvae.evaluation.evaluate import Evaluation, divergence_of
+from lagvae.front.bounds import Measured, bounded_estimates, objective_value, resolve_on
+from lagvae.front.front import Front, member_config
 from lagvae.front.point import FrontPoint
+from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.training.load import load
 from lagvae.training.outcome.solution import Solution, Status
@@ -23,10 +26,12 @@ class DedicatedFront(Front):
     Attributes:
         method: ``dedicated``: every run from the beginning; ``path``: each goes on from its neighbour.
         solutions: The runs that were trained just now, by their point's place; the others are read when asked for.
+        model: The user's own model, where runs are of one: runs that are read become copies of it.
     """
 
     method: str = "dedicated"
     solutions: tuple[Solution | None, ...] = ()
+    model: VAE | None = field(default=None, repr=False)
 
     def solution_at(self, index: int) -> Solution:
         """Returns the run of a point.
@@ -46,7 +51,7 @@ class DedicatedFront(Front):
             raise CheckpointError(
                 expected("a folder of the front", got=f"'{point.folder}'", fix="the front's own front.json")
             )
-        return load(folder)
+        return load(folder, model=copy.deepcopy(self.model))
 
     def solve(self, problem: Problem | str, *, on: str | None = None, out: str | Path | None = None) -> Solution:
         """Returns the run that solves a problem best among those that keep its bounds.
@@ -57,8 +62,9 @@ class DedicatedFront(Front):
             out: Folder for the solution, as of a run.
 
         Returns:
-            The run's model, judged by the problem that was asked. Multipliers are its own, where it had the same bound.
-            Where no run keeps the bounds it is the one that misses them least, and INFEASIBLE.
+            The run's model, judged by the problem that was asked. Multipliers are its own where it had the same
+            objective and bound, else NaN. Where no run keeps the bounds it is the one that misses them least, and
+            INFEASIBLE. Runs that diverged are none.
 
         Raises:
             SolveError: No run reached its end.
@@ -67,10 +73,11 @@ class DedicatedFront(Front):
         if isinstance(problem, str):
             problem = Problem.parse(problem)
         part = self.judged(on)
-        problem = resolve_on(problem, [point.estimates[part] for point in self.points if point.estimates])
-        judged = {index: _judge(problem, point, part) for index, point in enumerate(self.points) if point.estimates}
-        if not judged:
+        finished = {index: point for index, point in enumerate(self.points) if point.is_solution}
+        if not finished:
             raise SolveError(expected("a front with a finished run", got="none", fix="resume=True"))
+        problem = resolve_on(problem, [_measured(point, part) for point in finished.values()])
+        judged = {index: _judge(problem, point, part) for index, point in finished.items()}
         index = min(judged, key=lambda i: judged[i])
         excess, _ = judged[index]
         return self._as_asked(self.solution_at(index), self.points[index], problem, part, excess == 0, out)
@@ -84,8 +91,11 @@ class DedicatedFront(Front):
         is_feasible: bool,
         out: str | Path | None,
     ) -> Solution:
-        estimates = {name: bounded_estimates(found, problem) for name, found in point.estimates.items()}
+        estimates = {name: bounded_estimates(_measured(point, name), problem) for name in point.estimates}
         evaluation = Evaluation(problem, estimates)
+        own = Problem.parse(point.problem)
+        is_alike = str(own.objective) == str(problem.objective)
+        same = {n for n, c in problem.constraints.items() if is_alike and str(own.constraints.get(n)) == str(c)}
         found = replace(
             solution,
             status=Status.FEASIBLE if is_feasible else Status.INFEASIBLE,
@@ -94,21 +104,27 @@ class DedicatedFront(Front):
             problem=problem,
             evaluation=evaluation,
             violations=evaluation.violations(part),
-            multipliers={name: point.multipliers.get(name, float("nan")) for name in problem.names},
+            multipliers={name: point.multipliers[name] if name in same else math.nan for name in problem.names},
             residuals=None,
             data=solution.data or self.data,
             diagnosis=(),
+            config=member_config(solution.config, problem),
         )
         if out is not None:
-            save_solution(found, out, self.settings, custom=["front"])
+            save_solution(found, out)
         return found
 
 
 def _judge(problem: Problem, point: FrontPoint, part: str) -> tuple[float, float]:
     """Returns (by how much bounds are missed beyond their tolerance, in natural units; the objective)."""
-    found = bounded_estimates(point.estimates[part], problem)
+    measured = _measured(point, part)
+    found = bounded_estimates(measured, problem)
     evaluation = Evaluation(problem, {part: found})
     missed = evaluation.missed(part)
     violations = evaluation.violations(part)
     excess = sum(abs(violations[name]) / problem.constraints[name].unit for name in missed)
-    return excess, objective_value(found, problem)
+    return excess, objective_value(measured, problem)
+
+
+def _measured(point: FrontPoint, part: str) -> Measured:
+    return Measured(point.estimates[part], divergence_of(Problem.parse(point.problem)))

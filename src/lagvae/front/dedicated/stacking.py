@@ -43,7 +43,7 @@ def group_alike(problems: Sequence[str]) -> list[int]:
     groups: dict[object, int] = {}
     found = []
     for text in problems:
-        lagrangian = Lagrangian(with_numbers(text))
+        lagrangian = Lagrangian(Problem.parse(text))
         found.append(groups.setdefault((lagrangian.terms, len(lagrangian.names)), len(groups)))
     return found
 
@@ -57,12 +57,6 @@ def number_stacks(problems: Sequence[str], size: int) -> list[int]:
         found.append(numbers.setdefault((group, seen[group] // size), len(numbers)))
         seen[group] += 1
     return found
-
-
-def with_numbers(text: str) -> Problem:
-    """Returns the problem with 0 for bounds relative to best: to know what it measures, or to time its steps."""
-    problem = Problem.parse(text)
-    return problem.resolve({name: 0.0 for name, c in problem.constraints.items() if c.is_relative})
 
 
 def find_pace(problems: Sequence[str], build: Callable[[str], Session], *, size: int | None) -> Pace:

@@ -225,7 +225,7 @@ def test_a_finished_run_is_neither_lost_nor_continued_as_another(lagvae: Command
     check(lagvae, ["sample", "run", "--n", "0"], "expected at least one sample or row, got 0")
     check(lagvae, ["sample", "run", "--out", "x.what"], r"expected to write x\.what")
     check(lagvae, ["sample", "run", "--out", "absent/x.png"], r"expected to write absent/x\.png")
-    check(lagvae, ["report", "run", "--out", "x.what"], r"expected to write x\.what")
+    check(lagvae, ["report", "run", "--out", "x.what"], r"expected a \.png, \.pdf or \.svg file, got x\.what")
     check(lagvae, ["report", "run", "--out", "absent/x.png"], r"expected to write absent/x\.png")
     check(lagvae, ["evaluate", "run", "--data", "digit"], "'digits'")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 import lagvae as lv
-from lagvae.report.figure import draw_run
+from lagvae.report.figure import _draw_terms, draw_run
 
 TINY: dict[str, Any] = {
     "epochs": 2, "log_every": 2, "hidden": (8,), "latent_dim": 2, "progress": False, "device": "cpu", "batch_size": 20,
@@ -87,7 +88,25 @@ def test_other_formats(tmp_path: Path, suffix: str) -> None:
     draw_run(fit((64,)), tmp_path / f"run.{suffix}")
     start = {"pdf": b"%PDF", "svg": b"<?xml"}[suffix]
     assert (tmp_path / f"run.{suffix}").read_bytes().startswith(start)
-    with pytest.raises(lv.CheckpointError, match=r"expected to write .*run\.what, got Format 'what' is not supported"):
+    with pytest.raises(lv.CheckpointError, match=r"expected a .* file, got .*run\.what; try run\.what\.png"):
         draw_run(fit((64,)), tmp_path / "run.what")
     with pytest.raises(lv.CheckpointError, match=r"expected to write .*absent.*No such file"):
         draw_run(fit((64,)), tmp_path / "absent" / "run.png")
+
+
+def test_terms_below_0_and_runs_of_a_line_are_drawn() -> None:
+    """A density may score more than 0 nats, which no logarithmic axis shows; a line of one point is none."""
+    solution = fit((64,), "min distortion")
+    _draw_terms(axes := Figure().add_subplot(), solution)
+    assert axes.get_yscale() == "log"
+    solution.history = solution.history[:1]
+    _draw_terms(axes := Figure().add_subplot(), solution)
+    assert axes.lines[0].get_marker() == "o"
+    solution.history[0]["terms"]["distortion"] = -3.0
+    _draw_terms(axes := Figure().add_subplot(), solution)
+    assert axes.get_yscale() == "linear"
+
+
+def test_a_suffix_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(lv.CheckpointError, match=r"expected a \.png, \.pdf or \.svg file, got .*/pic; try pic\.png"):
+        draw_run(fit((64,)), tmp_path / "pic")

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 import lagvae as lv
 from lagvae.data.examples import Examples
+from lagvae.model.build import build_vae
 from lagvae.report.latent import most_active
+from lagvae.settings import NetworkSettings
 
 
 class Encoder(nn.Module):
@@ -94,3 +96,22 @@ def test_no_rows_are_refused(model: lv.VAE, examples: Examples) -> None:
             draw(model, examples, rows=0)
     with pytest.raises(lv.SettingError, match="expected at least 2 columns, got 1"):
         lv.traversals(model, examples, columns=1)
+
+
+def test_one_example_is_no_way_between_two(model: lv.VAE, examples: Examples) -> None:
+    for draw in (lv.interpolations, lv.traversals):
+        with pytest.raises(lv.DataError, match="expected two examples or more in that part of the data, got 1"):
+            draw(model, examples.subset(0, 1))
+
+
+def test_under_a_learned_prior_a_traversal_moves_along_its_own_coordinates(examples: Examples) -> None:
+    shape = tuple(examples.event_shape)
+    model = build_vae(shape, NetworkSettings(latent_dim=4, hidden=(8,), prior="flow", likelihood="bernoulli"))
+    with torch.no_grad():
+        for parameter in model.prior.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    grid = lv.traversals(model, examples, rows=1, columns=3, seed=None)
+    start = model.prior.standardise(model.encode(examples.gather(torch.arange(1))))[0]
+    (dimension,) = most_active(model, examples)[:1]
+    start[0, dimension] = -3.0
+    assert torch.allclose(grid[0, 0].flatten(), model.decode(model.prior.place(start))[0].flatten(), atol=1e-5)

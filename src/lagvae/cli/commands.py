@@ -156,6 +156,7 @@ class Evaluate:
         from lagvae.storage.folder import RunFolder
         from lagvae.training.evaluate import evaluate
         from lagvae.training.load import load
+        from lagvae.training.outcome.solution import Status
 
         solution = load(self.run_folder)
         evaluation = evaluate(
@@ -172,6 +173,8 @@ class Evaluate:
         if self.json:
             print(json.dumps(to_plain(content), indent=2))
         else:
+            if solution.status not in (Status.FEASIBLE, Status.INFEASIBLE):
+                print(f"{solution.status} at step {solution.step}: {solution.message}")
             print_evaluation(evaluation)
         if self.data is None and not self.quick:
             RunFolder(self.run_folder).write_estimates(content)

@@ -183,6 +183,10 @@ def _known_model(solution: Solution) -> str:
     shaping = [solution.problem.objective.surrogate()]
     shaping += [solution.problem.constraints[name].quantity.surrogate() for name in solution.active]
     kinds = {term.name for weights in shaping for term in weights}
+    bounded = {term.name for c in solution.problem.subject_to for term in c.quantity.surrogate()}
+    # A member of a front may weigh what no bound of its problem asks for.
+    weighed = {name.partition("(")[0] for name, weight in solution.weights.items() if weight}
+    kinds |= weighed - bounded
     beta, gamma = solution.beta or 0.0, solution.gamma or 0.0
     if beta < 0:
         return ""

@@ -67,6 +67,11 @@ class Codes:
         return self.prior.log_prob(self.z.double()).detach()
 
     @cached_property
+    def how_rates(self) -> str:
+        """How :attr:`rates` are known."""
+        return "closed form" if isinstance(self.prior, StandardNormal) else "one draw of each code"
+
+    @cached_property
     def rates(self) -> Float[Tensor, " codes"]:
         """KL(q(z|x_i) ‖ p(z)), float64, in nats: in closed form, or from z_i without bias where p(z) allows none."""
         return self.prior.rate(self._in_double(), self.z.double()).detach()

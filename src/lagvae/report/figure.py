@@ -47,10 +47,12 @@ def draw_run(solution: Solution, path: Path) -> None:
         _draw_reconstructions(figure.add_subplot(pictures[0]), solution)
         axes = figure.add_subplot(pictures[1])
         _show(axes, tile(solution.model.sample(64).cpu(), columns=8), "samples")
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise CheckpointError(expected("a .png, .pdf or .svg file", got=str(path), fix=f"{path.name}.png"))
     try:
         figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(expected(f"to write {path}", got=str(error), fix="a .png, .pdf or .svg file")) from error
+    except OSError as error:
+        raise CheckpointError(expected(f"to write {path}", got=str(error), fix="a folder that exists")) from error
 
 
 def _draw_constraint(axes: Axes, solution: Solution, name: str, colour: str) -> None:
@@ -59,7 +61,7 @@ def _draw_constraint(axes: Axes, solution: Solution, name: str, colour: str) -> 
     constraint = solution.problem.constraints[name]
     bound = constraint.bound
     batches = "held-out batches" if any("held_out" in record for record in solution.history) else "batches"
-    axes.plot(steps, values, color=colour, linewidth=1.2, label=f"{name} ({batches})")
+    axes.plot(steps, values, color=colour, linewidth=1.2, marker=_marker(steps), label=f"{name} ({batches})")
     axes.axhline(bound, color="black", linewidth=0.8, linestyle="--", label=str(constraint))
     if values:
         # The first epochs are off the scale on purpose: what matters is the approach to the bound.
@@ -75,8 +77,10 @@ def _draw_constraint(axes: Axes, solution: Solution, name: str, colour: str) -> 
 def _draw_terms(axes: Axes, solution: Solution) -> None:
     steps = [record["step"] for record in solution.history]
     for term, colour in zip(("distortion", "rate", "neg_elbo"), _COLOURS, strict=False):
-        axes.plot(steps, [record["terms"].get(term) for record in solution.history], color=colour, label=term)
-    axes.set_yscale("log")
+        values = [record["terms"].get(term) for record in solution.history]
+        axes.plot(steps, values, color=colour, marker=_marker(steps), label=term)
+    drawn = [record["terms"].get(term) or 1.0 for record in solution.history for term in ("distortion", "neg_elbo")]
+    axes.set_yscale("log" if min(drawn, default=1.0) > 0 else "linear")  # a density may have less than 0 nats
     axes.set_xlabel("step")
     axes.set_ylabel("nats per example")
     axes.legend(frameon=False, fontsize=8)
@@ -86,7 +90,8 @@ def _draw_multipliers(axes: Axes, solution: Solution) -> None:
     steps = [record["step"] for record in solution.history]
     names = list(solution.weights)
     for name, colour in zip(names, _COLOURS * len(names), strict=False):
-        axes.plot(steps, [record["weights"][name] for record in solution.history], color=colour, label=name)
+        values = [record["weights"][name] for record in solution.history]
+        axes.plot(steps, values, color=colour, marker=_marker(steps), label=name)
     drawn = [abs(weight) for record in solution.history for weight in record["weights"].values() if weight]
     if drawn and max(drawn) > 30 * min(drawn):
         axes.set_yscale("symlog", linthresh=0.01)
@@ -95,6 +100,11 @@ def _draw_multipliers(axes: Axes, solution: Solution) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel("effective weight")
     axes.legend(frameon=False, fontsize=8)
+
+
+def _marker(steps: list[int]) -> str | None:
+    """Returns how to mark points of which a line has too few to be one."""
+    return "o" if len(steps) < 3 else None
 
 
 def _draw_reconstructions(axes: Axes, solution: Solution) -> None:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.data.examples import Examples
+from lagvae.errors import DataError, expected
 from lagvae.evaluation.codes import collect_codes, random_order
 from lagvae.evaluation.latent.units import rate_per_dimension
 from lagvae.evaluation.visits import check_count, evaluating
@@ -64,6 +65,7 @@ def interpolations(model: VAE, examples: Examples, *, rows: int = 8, columns: in
     """
     check_count(rows, "rows")
     check_count(columns, "columns", least=2)
+    _check_enough(examples)
     x = _prepared(model, examples, max(1, min(rows, len(examples) // 2)) * 2, seed)
     with evaluating(model):
         first, second = model.encode(x).unflatten(0, (-1, 2)).unbind(1)
@@ -74,7 +76,8 @@ def interpolations(model: VAE, examples: Examples, *, rows: int = 8, columns: in
 def traversals(model: VAE, examples: Examples, *, rows: int = 8, columns: int = 11, seed: int | None = 0) -> Grid:
     """Returns, in each row, one example's code with one dimension moved from -3 to 3: E[x|z].
 
-    The rows are the dimensions of the highest rate E KL(q(z_d|x) ‖ p(z_d)), from the highest down.
+    The rows are the dimensions of the highest rate E KL(q(z_d|x) ‖ p(z_d)), from the highest down. Under a learned
+    prior they are those of the coordinates in which it is N(0, I), by the variance of the codes there.
 
     Args:
         model: Encoder and decoder.
@@ -88,23 +91,32 @@ def traversals(model: VAE, examples: Examples, *, rows: int = 8, columns: int = 
     """
     check_count(rows, "rows")
     check_count(columns, "columns", least=2)
+    _check_enough(examples)
     x = _prepared(model, examples, 1, seed)
     with evaluating(model):
-        start = model.encode(x)
+        start = model.prior.standardise(model.encode(x))[0]
         ranked = most_active(model, examples, seed=seed or 0)[:rows]
         codes = start.repeat(len(ranked), columns, 1)
         values = torch.linspace(-RANGE, RANGE, columns, device=start.device)
         for row, dimension in enumerate(ranked):
             codes[row, :, dimension] = values.to(codes)
-        return _decode(model, codes, x)
+        return _decode(model, model.prior.place(codes), x)
 
 
 def most_active(model: VAE, examples: Examples, *, seed: int = 0) -> list[int]:
-    """Returns the dimensions of the code from the highest rate to the lowest, as up to 1000 examples show them."""
+    """Returns the dimensions of the code from the highest rate to the lowest, as up to 1000 examples show them.
+
+    Where the prior is learned it is from the highest variance of the standardised codes: rates by dimension are none.
+    """
     index = random_order(len(examples), seed)[:RANKED]
     codes = collect_codes(model, examples.pick(index), part="test", seed=seed)
-    rates = [rate.value for rate in rate_per_dimension(codes)]
+    rates = [rate.value for rate in rate_per_dimension(codes)] or codes.standard_z.var(0).tolist()
     return sorted(range(len(rates)), key=lambda dimension: -rates[dimension])
+
+
+def _check_enough(examples: Examples) -> None:
+    if len(examples) < 2:
+        raise DataError(expected("two examples or more in that part of the data", got=len(examples), fix="more data"))
 
 
 def _prepared(model: VAE, examples: Examples, count: int, seed: int | None) -> Tensor:

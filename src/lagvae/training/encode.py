@@ -65,6 +65,8 @@ def _pick(solution: Solution, data: Part | None, part: str, *, progress: bool) -
     own = RunFolder(solution.folder).read_config()["data"] if solution.folder is not None else ""
     source: Part = own if data is None else data
     if part == "all" and not (isinstance(source, str) and source == ""):
+        if data is None:
+            reopen_data(solution, progress=progress)  # says so where they are others by now
         return read_whole(source, progress=progress)
     opened = reopen_data(solution, progress=progress) if data is None else open_data(data, progress=progress)
     if part == "all":  # arrays in memory, which were split when they were opened

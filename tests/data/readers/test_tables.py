@@ -77,7 +77,7 @@ def test_a_table_opens_by_its_path_and_its_values_choose_the_likelihood(tmp_path
     [
         ("", "expected rows of numbers in .*got none"),
         ("a,b\n", "expected rows of numbers in .*got none"),
-        ("a,b\n1,2\n3\n", "expected 2 cells in every row of .*, got 1 in row 3"),
+        ("a,b\n1,2\n3\n", "expected 2 cells in every row of .*, got 1 in row 2 below the header"),
         ("a,b\n1,2\n3,red\n", "expected numbers in .*, got 'red' in row 2 of column 'b'; try leaving the column out"),
         ("a,b\n1,2\n3,\n", "expected a number in every cell of .*, got none in row 2 of column 'b'; try leaving such"),
         ("a,b\n1,2\n3,nan\n", "got none in row 2 of column 'b'"),
@@ -136,3 +136,15 @@ def test_without_pyarrow_the_way_to_it_is_said(tmp_path: Path, monkeypatch: pyte
 def test_nothing_but_row_numbers_is_a_column_like_any_other() -> None:
     assert build_table([("", ["0", "1"])], where="x")[0].values.tolist() == [[0.0], [1.0]]
     assert build_table([("", ["0", "5"]), ("a", ["1", "1"])], where="x")[0].values.tolist() == [[0.0, 1.0], [5.0, 1.0]]
+
+
+def test_values_that_float32_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    """Seconds since 1970: 128 of them are one number in float32."""
+    (tmp_path / "x.csv").write_text("a,time\n" + "\n".join(f"{i},{1_700_000_000 + 7 * i}" for i in range(50)))
+    with pytest.raises(lv.DataError, match=r"float32 can tell apart .*, got column 'time' of values about 1\.7e\+09"):
+        read_table(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_text("a,big\n" + "\n".join(f"{i},{1_700_000_000 * (i + 1)}" for i in range(50)))
+    read_table(tmp_path / "x.csv")  # what is lost is nothing beside how they differ
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,inf\n")
+    with pytest.raises(lv.DataError, match="got inf in row 2 of column 'b'"):
+        read_table(tmp_path / "x.csv")

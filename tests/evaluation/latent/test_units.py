@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from lagvae.evaluation.latent.information import rate_information
-from lagvae.evaluation.latent.units import active_units, is_active, rate_per_dimension
+from lagvae.evaluation.latent.units import active_units, rate_per_dimension
+from lagvae.model.flow import FlowPrior
 from truth import LinearGaussian
 from truth_codes import draw_codes
 
@@ -20,7 +22,6 @@ def test_dimensions_are_active_by_the_variance_of_their_means() -> None:
     scale = torch.tensor([1.0, 0.02**0.5, 0.005**0.5, 0.0])
     mean = 3 + torch.randn(2000, 4, generator=generator) * scale
     codes = draw_codes(mean, torch.tensor([-3.0, -1.0, 0.0, 0.0]).expand(2000, 4), generator)
-    assert is_active(codes).tolist() == [True, True, False, False]
     found = active_units(codes)
     assert found.value == 2
     assert found.standard_error < 1e-3
@@ -52,3 +53,11 @@ def test_rates_by_dimension_sum_to_the_rate() -> None:
         second_moment = centre[dimension] ** 2 + covariance[dimension, dimension]
         exact = 0.5 * (second_moment - 1 - 2 * math.log(truth.std[dimension]))
         assert abs(estimate.value - exact) < 4 * estimate.standard_error
+
+
+def test_a_learned_prior_has_no_rates_by_dimension() -> None:
+    """It is no product over dimensions; those against N(0, I) would not sum to the rate."""
+    generator = torch.Generator().manual_seed(0)
+    codes = draw_codes(torch.randn(20, 4, generator=generator), torch.zeros(20, 4), generator)
+    assert len(rate_per_dimension(codes)) == 4
+    assert rate_per_dimension(replace(codes, prior=FlowPrior(4))) == ()

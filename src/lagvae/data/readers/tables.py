@@ -69,9 +69,9 @@ def _read_csv(path: Path) -> list[Column]:
     body = rows[has_header:]
     if not body:
         raise DataError(expected(f"rows of numbers in {path}", got="none", fix="a file that is not empty"))
-    for number, row in enumerate(body, start=1 + has_header):
+    for number, row in enumerate(body, start=1):
         if len(row) != len(names):
-            got = f"{len(row)} in row {number}"
+            got = f"{len(row)} in row {number}{' below the header' if has_header else ''}"
             raise DataError(expected(f"{len(names)} cells in every row of {path}", got=got, fix="mending that row"))
     return list(zip(names, zip(*body, strict=True), strict=True))
 
@@ -156,13 +156,18 @@ def _read_numbers(name: str, cells: Sequence[str] | np.ndarray, where: str) -> n
         raise DataError(expected(f"numbers in {where}", got=got, fix=fix)) from error
     if not np.isfinite(found).all():
         row = int(np.flatnonzero(~np.isfinite(found))[0])
-        raise DataError(_missing(name, row, where))
+        raise DataError(_missing(name, row, where, got=f"{found[row]}" if np.isinf(found[row]) else "none"))
+    lost = np.abs(found - found.astype(np.float32)).max()
+    if lost > 0.01 * found.std() > 0:
+        got = f"column '{name}' of values about {found.mean():.6g} ± {found.std():.3g}"
+        fix = "leaving the column out, or subtracting its mean"
+        raise DataError(expected(f"numbers that float32 can tell apart in {where}", got=got, fix=fix))
     return found
 
 
-def _missing(name: str, row: int, where: str) -> str:
+def _missing(name: str, row: int, where: str, *, got: str = "none") -> str:
     fix = "leaving such rows out, or filling them in, e.g. by the column's mean"
-    return expected(f"a number in every cell of {where}", got=f"none in row {row + 1} of column '{name}'", fix=fix)
+    return expected(f"a number in every cell of {where}", got=f"{got} in row {row + 1} of column '{name}'", fix=fix)
 
 
 def _counts_rows(cells: Sequence[str] | np.ndarray) -> bool:

@@ -155,7 +155,7 @@ def fit_mixture(codes: Codes, *, seed: int = 0) -> GaussianMixture:
     from sklearn import mixture  # slow to import, and only needed here
     from sklearn.exceptions import ConvergenceWarning
 
-    z = codes.z[:MIXTURE_CODES]
+    z = codes.z[:MIXTURE_CODES].double()  # codes far apart make covariances that float32 cannot hold
     model = mixture.GaussianMixture(
         min(COMPONENTS, max(1, len(z) // (2 * codes.latent_dim))),
         init_params="k-means++",

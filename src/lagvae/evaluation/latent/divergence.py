@@ -45,7 +45,7 @@ def kl_to_prior_by_mixture(codes: Codes, scores: MixtureScores) -> Estimate:
     """KL(q(z) ‖ p(z)) = R - I ≤ E [ log 1/N Σ_j q(z_i|x_j) - log p(z_i) ]: the other end.
 
     Units: nats. Bias: upper, since the mixture's information reads low; flagged where that is
-    saturated. Error: s/√(codes scored), with the rate in closed form.
+    saturated. Error: s/√(codes scored), with the rate in closed form, where the prior allows one.
     """
     differences = codes.rates[scores.index.to(codes.rates.device)] - (scores.log_own - scores.in_sample)
     information = mixture_information(scores)

@@ -60,7 +60,7 @@ def rate_information(codes: Codes) -> Estimate:
     Units: nats per example. Bias: upper, by that divergence. Error: s/√N. Source: [LagVAE].
     """
     return Estimate.of_mean(
-        codes.rates, unit=NATS, bias="upper", method="rate: closed form, mean over examples", examples=len(codes)
+        codes.rates, unit=NATS, bias="upper", method=f"rate: {codes.how_rates}, mean over examples", examples=len(codes)
     )
 
 

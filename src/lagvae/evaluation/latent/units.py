@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from lagvae.evaluation.codes import Codes
 from lagvae.evaluation.estimate import Estimate
+from lagvae.model.prior import StandardNormal
 
 ACTIVE_VARIANCE = 0.01
 """Of the posterior means, above which a dimension counts as active."""
@@ -35,16 +36,15 @@ def active_units(codes: Codes, *, threshold: float = ACTIVE_VARIANCE) -> Estimat
     )
 
 
-def is_active(codes: Codes, *, threshold: float = ACTIVE_VARIANCE) -> Bool[Tensor, " latent"]:
-    """Returns which dimensions ``active_units`` counts."""
-    return _variances(codes)[0] > threshold
-
-
 def rate_per_dimension(codes: Codes) -> tuple[Estimate, ...]:
     """R_d = E KL(q(z_d|x) ‖ p(z_d)) of every dimension; they sum to the rate.
 
+    A learned prior is no product over dimensions: under one there are none.
+
     Units: nats per example. Bias: none. Error: s/√N each (they are not independent of each other).
     """
+    if not isinstance(codes.prior, StandardNormal):
+        return ()
     mean, log_std = codes.posterior.mean.double(), codes.posterior.log_std.double()
     rates = 0.5 * (mean.square() + torch.expm1(2 * log_std) - 2 * log_std)
     return tuple(

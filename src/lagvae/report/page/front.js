@@ -523,13 +523,13 @@
     $("title").textContent = `The front on ${name}`;
     document.title = `Front · ${name}`;
     const ways = { amortised: "from one network", dedicated: "from a run each", path: "from runs that start from their neighbour" };
-    const kept = points.filter((index) => !isFeasible(members[index])).length;
+    const missed = points.filter((index) => !isFeasible(members[index])).length;
     const best = points.filter((index) => isBest(members[index])).length;
     const summary = [
       `${points.length} points ${ways[front.method] ?? `(${front.method})`}`, `${front.epochs} epochs`, `${front.steps.toLocaleString("en")} steps`,
       `${seconds(front.seconds)} of training`, `${best} not dominated on ${PARTS[state.part] ?? "anything"}`,
     ];
-    if (kept) summary.push(`${kept} missed a bound or did not end`);
+    if (missed) summary.push(`${missed} missed a bound or did not end`);
     $("summary").textContent = summary.join(" · ");
     for (const axis of ["x", "y"]) {
       for (const { name: key, label } of front.quantities) make("option", { value: key }, $(axis), label);

@@ -217,7 +217,7 @@ def summary(rule: str, found: Sequence[tuple[lv.Problem, Verdict]], diverged: in
         return f"| {rule} | {diverged} | {diverged} | 0 |" + " |" * (2 + len(REGRETS))
     kept = [verdict for problem, verdict in found if is_kept(problem, verdict.violations)]
     worst = max(
-        (abs(v) if problem.constraints[name].is_equality else v)
+        problem.constraints[name].excess(v)
         for problem, verdict in found
         for name, v in verdict.violations.items()
         if problem.constraints[name].in_nats

@@ -191,13 +191,11 @@ class ProblemModule(LightningModule):
         if part not in self._streams:
             seed, saved = self.settings.execution.seed, self._resumed.pop(part, None)
             path = ([] if part == "train" else [part]) + ([self.global_rank] if self.global_rank else [])
-            # A checkpoint is of the first process and its kind of device: elsewhere a resumed run draws on afresh.
-            is_ours = saved is not None and self.global_rank == 0 and Streams(0, self.device).fits(saved)
-            if saved is not None and not is_ours:
-                path.append(self._resumed_at)
             streams = Streams(derive_seed(seed, *path) if path else seed, self.device)
-            if is_ours:
+            if saved is not None and self.global_rank == 0 and streams.fits(saved):
                 streams.load_state_dict(saved)
+            elif saved is not None:  # of the first process, or of another kind of device: here it draws on afresh
+                streams = Streams(derive_seed(seed, *path, self._resumed_at), self.device)
             self._streams[part] = streams
         return self._streams[part]
 

@@ -167,9 +167,9 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             raise DataError(
                 expected(f"codes of {self.n_components} columns", got=f"{codes.shape[1]}", fix="what transform returns")
             )
-        blocks = torch.from_numpy(codes).float().split(BLOCK)
+        blocks, unit = torch.from_numpy(codes).float().split(BLOCK), self._unit
         with evaluating(model):
-            return self._join([model.decode(block).flatten(1) * self._unit for block in blocks], X)
+            return self._join([model.decode(block).flatten(1) * unit for block in blocks], X)
 
     def score_samples(self, X: Any, *, draws: int = 100) -> np.ndarray:
         """Returns a lower bound of log p(x) for every row, in nats: importance sampling with so many draws.
@@ -218,8 +218,10 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
     @property
     def _unit(self) -> float:
         """What a table's values are divided by to be scored: bytes as intensities are, as counts they are not."""
+        if not self._is_uint8:
+            return 1.0
         scored = self._fitted().model.likelihood.prepare(torch.tensor([[255]], dtype=torch.uint8), torch.Generator())
-        return 255.0 if self._is_uint8 and scored.item() <= 1 else 1.0
+        return 255.0 if scored.item() <= 1 else 1.0
 
     @property
     def _n_features_out(self) -> int:

@@ -78,7 +78,7 @@ class Data:
             seed: A run's.
 
         Raises:
-            DataError: Either half would have fewer than two examples, or the data are split already, otherwise.
+            DataError: Either half would have fewer than two examples, or the data are split already in another way.
         """
         if share == 0 or self.split == (share, seed):
             return self

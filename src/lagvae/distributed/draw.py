@@ -9,6 +9,7 @@ from torch import Tensor
 from lagvae.distributed.team import Team
 from lagvae.model.draw import Draw
 from lagvae.model.gaussian import DiagonalGaussian
+from lagvae.model.likelihoods.likelihood import sees_batch
 
 
 class WholeDraw(Draw):
@@ -53,7 +54,7 @@ class WholeDraw(Draw):
     @cached_property
     def log_likelihood(self) -> Tensor:
         """The log-likelihood of each example."""
-        if getattr(self.likelihood, "sees_batch", False):
+        if sees_batch(self.likelihood):
             return self.likelihood.log_prob(self.parameters, self.x)
         return self.team.gather(self.own.log_likelihood, -1)
 

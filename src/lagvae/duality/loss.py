@@ -180,7 +180,7 @@ class LagrangianLoss(nn.Module):
     def _begin_from(self, multipliers: dict[str, float] | None) -> None:
         self._begun_from = multipliers
         self._rule = self._build_rule()
-        self._device = torch.device("cpu")  # where a rule is built
+        self._rule.to(self._device)
 
     def _move(self, device: torch.device) -> None:
         if device != self._device:

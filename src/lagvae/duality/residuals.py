@@ -48,7 +48,7 @@ def kkt_residuals(
     for name, constraint in problem.constraints.items():
         violation = violations[name]
         scale = max(abs(constraint.bound), constraint.unit)
-        relative.append((abs(violation) if constraint.is_equality else violation) / scale)
+        relative.append(constraint.excess(violation) / scale)
         slackness += abs(multipliers[name] * violation)
     tenth = len(lagrangian_history) // 10
     last, before = lagrangian_history[-tenth:], lagrangian_history[-2 * tenth : -tenth]

@@ -66,7 +66,7 @@ class Codes:
         """The log-density log p(z_i) in float64, in nats."""
         return self.prior.log_prob(self.z.double()).detach()
 
-    @cached_property
+    @property
     def how_rates(self) -> str:
         """How :attr:`rates` are known."""
         return "closed form" if isinstance(self.prior, StandardNormal) else "one draw of each code"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lagvae.errors import ProblemError, expected
 from lagvae.evaluation.estimate import Estimate
@@ -65,7 +65,7 @@ def resolve_on(problem: Problem, points: Sequence[Measured]) -> Problem:
 
 def tabulated_as(term: Term, divergence: MMD) -> str:
     """Returns the name under which a term stands in a table whose mmd is ``divergence``, whichever the estimator."""
-    if isinstance(term, MMD) and str(replace(term, estimator=divergence.estimator)) == str(divergence):
+    if isinstance(term, MMD) and term(estimator=divergence.estimator) == divergence:
         return f"mmd_{term.estimator}"
     # The rate's estimators have one mean.
     return next((known.name for known in (distortion, rate, neg_elbo) if isinstance(term, type(known))), str(term))
@@ -76,7 +76,7 @@ def check_measured(names: Iterable[str], known: Iterable[str], divergence: MMD) 
     known = [name for name in known if not name.startswith(CONSTRAINT)]
     for name in names:
         if name not in known:
-            kind = f" in {divergence}" if str(divergence) != str(mmd) else ""
+            kind = f" in {divergence}" if divergence != mmd else ""
             wanted = f"a problem over {', '.join(known)}{kind}"
             raise ProblemError(expected(wanted, got=name, fix="lv.fit, in a run of its own"))
 

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lagvae.evaluation.estimate import Estimate
+from lagvae.evaluation.evaluate import divergence_of
+from lagvae.problem.problem import Problem
+from lagvae.terms.mmd import MMD
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class FrontPoint:
     def is_solution(self) -> bool:
         """Whether its run reached its end, and did not run away on the way."""
         return self.status in ("feasible", "infeasible") and bool(self.estimates)
+
+    @property
+    def divergence(self) -> MMD:
+        """Which mmd its problem bounds, or weighs; the original's, if none."""
+        return divergence_of(Problem.parse(self.problem))
 
     def value(self, name: str, part: str) -> float:
         """Returns an estimate's value; NaN where there is none."""

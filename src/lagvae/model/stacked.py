@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from lagvae.errors import ShapeError, expected
 from lagvae.model.draw import Draw
 from lagvae.model.gaussian import LOG_STD_RANGE, DiagonalGaussian
-from lagvae.model.likelihoods.likelihood import show_encoder
+from lagvae.model.likelihoods.likelihood import sees_batch, show_encoder
 from lagvae.model.networks import ACTIVATIONS, FlatDecoder, FlatEncoder, MLPDecoder, MLPEncoder
 from lagvae.model.residual import ResidualDecoder, ResidualEncoder, ResidualLayer
 from lagvae.model.vae import VAE, current_precision
@@ -121,7 +121,7 @@ def why_not_stacked(models: Sequence[VAE]) -> str:
         return "networks with running statistics"
     if any(not name.startswith(("encoder.", "decoder.")) for name in shapes):
         return "a likelihood or prior that learns"
-    if getattr(first.likelihood, "sees_batch", False):
+    if sees_batch(first.likelihood):
         return "a likelihood that takes its scale from the batch"
     if any(_plain(model.likelihood) != _plain(first.likelihood) for model in models):
         return "likelihoods that differ"

@@ -123,13 +123,13 @@ def _as_inequalities(constraints: Sequence[Constraint]) -> list[Inequality]:
 
 def _is_solvable(system: list[Inequality]) -> bool:
     """Whether some assignment of numbers to the terms satisfies every inequality."""
-    rounding = 1e-12 * max((abs(bound) for _, bound in system), default=0.0)
+    rounding = 1e-12 * max([1.0, *(abs(bound) for _, bound in system)])
     while variable := next((term for coefficients, _ in system for term in coefficients), None):
         rest = [row for row in system if variable not in row[0]]
         upper = [row for row in system if row[0].get(variable, 0.0) > 0]
         lower = [row for row in system if row[0].get(variable, 0.0) < 0]
         system = _tightest(rest + [_eliminate(variable, above, below) for above in upper for below in lower])
-    return all(bound >= -max(rounding, 1e-12) for _, bound in system)
+    return all(bound >= -rounding for _, bound in system)
 
 
 def _tightest(system: list[Inequality]) -> list[Inequality]:

@@ -27,6 +27,8 @@ def draw_run(solution: Solution, path: Path) -> None:
     Raises:
         CheckpointError: The file cannot be written.
     """
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise CheckpointError(expected("a .png, .pdf or .svg file", got=str(path), fix=f"{path.name}.png"))
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -47,8 +49,6 @@ def draw_run(solution: Solution, path: Path) -> None:
         _draw_reconstructions(figure.add_subplot(pictures[0]), solution)
         axes = figure.add_subplot(pictures[1])
         _show(axes, tile(solution.model.sample(64).cpu(), columns=8), "samples")
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise CheckpointError(expected("a .png, .pdf or .svg file", got=str(path), fix=f"{path.name}.png"))
     try:
         figure.savefig(path)
     except OSError as error:

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from lagvae.errors import CheckpointError, SolveError
-from lagvae.evaluation.evaluate import divergence_of
 from lagvae.evaluation.questions import CONSTRAINT, DIMENSION
 from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
-from lagvae.problem.problem import Problem
 
 LINE = 121
 """Members that a line goes through."""
@@ -119,7 +117,7 @@ def constrained(point: FrontPoint, part: str) -> tuple[str, dict[str, float]] | 
         head, multipliers["neg_elbo"] = "min mi", 1 / (point.beta - 1)
         divergence = gamma * multipliers["neg_elbo"]
     if gamma > 0 and (found := point.value("mmd_biased", part)) > 0:
-        measured = divergence_of(Problem.parse(point.problem))(estimator="biased")
+        measured = point.divergence(estimator="biased")
         bounds, multipliers["mmd"] = [*bounds, f"{measured} <= {_round_up(found):g}"], divergence
     return head + (f" s.t. {', '.join(bounds)}" if bounds else ""), multipliers
 

@@ -260,10 +260,13 @@ class Constraint:
         """
         return self.sign * (value - self._number())
 
+    def excess(self, violation: float) -> float:
+        """Returns by how much a violation misses the bound: an equality is missed either way."""
+        return abs(violation) if self.is_equality else violation
+
     def is_met_by(self, value: float, *, slack: float = 0.0) -> bool:
         """Whether ``value`` is feasible, give or take ``slack``."""
-        violation = self.violation(value)
-        return (abs(violation) if self.is_equality else violation) <= slack
+        return self.excess(self.violation(value)) <= slack
 
     def floor(self, *, latent_dim: int, batch_size: int) -> float:
         """Returns what a perfect model measures of the quantity, because of its estimators' bias alone.

@@ -110,12 +110,12 @@ class PerExampleTerm(Term):
 class FunctionTerm(Term):
     """A user's term: a function of the draw under a name. Made by :func:`term`."""
 
+    function: Callable[[Draw], Tensor]
+
     def __init__(self, name: str, function: Callable[[Draw], Tensor], *, in_nats: bool, may_be_rewarded: bool) -> None:
         for attribute, value in {"name": name, "in_nats": in_nats, "may_be_rewarded": may_be_rewarded}.items():
             object.__setattr__(self, attribute, value)
         object.__setattr__(self, "function", function)
-
-    function: Callable[[Draw], Tensor]
 
     def measure(self, draw: Draw) -> Float[Tensor, "*stack"]:
         """Returns the function's value; per-example values are averaged.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 from dataclasses import dataclass
@@ -149,7 +148,7 @@ def _train_share(team: Team, meeting: Path, plan: Blueprint, folder: Path | None
     session = TeamSession.of(session, team)
     keep_freed_memory()
     # TensorBoard as it goes; what settings name gets all of it in the end, from one process.
-    with log.tracked((), {}) if is_first else contextlib.nullcontext():
+    with log.tracked((), {}):
         status, message = train(session, log, settings, progress=progress and is_first)
         log.finish({})
     if is_first:

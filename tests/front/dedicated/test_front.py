@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -69,17 +70,8 @@ def test_infeasible_points_are_kept_and_marked(tmp_path: Path) -> None:
     assert [point["status"] for point in content["points"]] == [point.status for point in front.points]
 
 
-def test_a_run_that_fails_is_a_point_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lagvae.front.dedicated.engine as module
-
-    fitting = module.fitting
-
-    def fail(problem: lv.Problem, *args: Any, **options: Any) -> Any:
-        if "60" in str(problem):
-            raise lv.SolveError("expected luck, got none; try again")
-        return fitting(problem, *args, **options)
-
-    monkeypatch.setattr(module, "fitting", fail)
+def test_a_run_that_fails_is_a_point_too(tmp_path: Path, fail_at: Callable[[str], None]) -> None:
+    fail_at("60")
     front = fit(tmp_path)
     assert (front.points[1].status, front.points[1].message) == ("failed", "expected luck, got none; try again")
     assert np.isnan(front.values()[1]).all()

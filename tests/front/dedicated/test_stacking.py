@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +112,8 @@ def test_a_point_that_diverges_is_marked_and_the_others_are_as_they_were(tmp_pat
     )
 
 
-def test_a_point_that_fails_to_begin_is_marked_and_the_others_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    import lagvae.front.dedicated.engine as module
-
-    fitting = module.fitting
-
-    def fail(problem: lv.Problem, *args: Any, **options: Any) -> Any:
-        if "70" in str(problem):
-            raise lv.SolveError("expected luck, got none; try again")
-        return fitting(problem, *args, **options)
-
-    monkeypatch.setattr(module, "fitting", fail)
+def test_a_point_that_fails_to_begin_is_marked_and_the_others_are_trained(fail_at: Callable[[str], None]) -> None:
+    fail_at("70")
     front = fit()
     assert [point.status for point in front.points] == ["feasible", "failed", "infeasible", "feasible"]
 

@@ -24,6 +24,7 @@ from lagvae.front.amortised.session import FrontSession
 from lagvae.front.amortised.surface import Surface
 from lagvae.front.front import describe_front, read_fields
 from lagvae.front.point import FrontPoint
+from lagvae.model.likelihoods.likelihood import sees_batch
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
@@ -64,9 +65,10 @@ def fit_amortised(
     if settings.execution.devices > 1:
         fix = "devices=1, or --method dedicated"
         raise SettingError(expected("one device for an amortised front", got=settings.execution.devices, fix=fix))
+    asked = _problem(front)
     session = _build_session(opened, front, settings, model, optimizer)
     likelihood = session.model.model.likelihood
-    if getattr(likelihood, "sees_batch", False) or (isinstance(likelihood, nn.Module) and [*likelihood.parameters()]):
+    if sees_batch(likelihood) or (isinstance(likelihood, nn.Module) and [*likelihood.parameters()]):
         text = f"{likelihood.name} has one scale for every weight of the front: members of low β fit worse than runs of"
         warnings.warn(f"{text} their own (--method dedicated), whose scales are theirs", UserWarning, stacklevel=3)
     log = RunLog(folder, measured_shape=session.measured_shape)
@@ -84,14 +86,14 @@ def fit_amortised(
     with log.tracked(settings.output.track, config):
         announce(opened, session.device, session.dtype, show=progress)
         keep_freed_memory()
-        return _train(session, log, opened, front, settings, config, progress=progress)
+        return _train(session, log, opened, asked, settings, config, progress=progress)
 
 
 def _train(
     session: FrontSession,
     log: RunLog,
     opened: Data,
-    front: FrontSettings,
+    problem: Problem,
     settings: Settings,
     config: Config,
     *,
@@ -115,11 +117,11 @@ def _train(
         network=session.model.eval(),
     )
     if status is None:
-        made.points = _measure(session, _problem(front), opened, settings, show=progress)
+        made.points = _measure(session, problem, opened, settings, show=progress)
         if trouble := find_incoherence(made.points, _measure_blind(session, opened, settings)):
             made.status, made.message = Status.DIVERGED, trouble
         else:
-            made.surface = surface_of(made.points, session.family, divergence_of(_problem(front)))
+            made.surface = surface_of(made.points, session.family, divergence_of(problem))
     if made.folder is not None and status is not Status.STOPPED:
         made.write()
     log.finish({"status": str(made.status), "message": made.message, "step": made.steps})

@@ -171,7 +171,7 @@ class AmortisedFront(Front):
         found = []
         for name, constraint in problem.constraints.items():
             violation = optimum.violations[name]
-            if (abs(violation) if constraint.is_equality else violation) <= ROUNDING * constraint.tolerance:
+            if constraint.excess(violation) <= ROUNDING * constraint.tolerance:
                 continue
             value = constraint.bound + constraint.sign * violation
             found.append(

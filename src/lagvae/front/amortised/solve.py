@@ -89,8 +89,7 @@ def solve_on(surface: Surface, problem: Problem, *, part: str) -> Optimum:
     violations = dict(zip(problem.names, best[2].tolist(), strict=True))
     # Two bounds that both have to be met exactly meet on no line of a grid.
     is_feasible = is_feasible or all(
-        (abs(violations[name]) if c.is_equality else violations[name]) <= ROUNDING * c.tolerance
-        for name, c in problem.constraints.items()
+        c.excess(violations[name]) <= ROUNDING * c.tolerance for name, c in problem.constraints.items()
     )
     multipliers = dict.fromkeys(problem.names, math.nan)  # nothing finite holds a bound that is out of reach
     if is_feasible:

@@ -23,7 +23,7 @@ from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
-from lagvae.storage.folder import POINTS, RunFolder
+from lagvae.storage.folder import POINTS, Config, RunFolder
 from lagvae.storage.lock import LOCK
 from lagvae.training.build import build_session
 from lagvae.training.load import load
@@ -52,14 +52,15 @@ def fit_dedicated(
     of them as one.
     """
     asked = list(problems)
-    if resume and folder is not None:
-        problems = _saved(folder).get("resolved", asked)
+    saved = (folder.read_config().get("front") or {}) if resume and folder is not None else None
+    if saved is not None:
+        problems = saved.get("resolved", asked)
     else:
         problems = _resolve(asked, opened, settings, model=model, optimizer=optimizer, progress=progress)
     size: int | None = 1
     if method != "path" and settings.execution.devices == 1:
-        if resume and folder is not None and not isinstance(stack, int):  # the same stacks give the same bits
-            size = _saved(folder).get("stack", 1)
+        if saved is not None and not isinstance(stack, int):  # the same stacks give the same bits
+            size = saved.get("stack", 1)
         elif stack == "auto":  # elsewhere there are as many workers as points, for all that is known here
             size = None if engine is None else 1
         else:
@@ -70,6 +71,7 @@ def fit_dedicated(
         return build_session(problem, opened, settings, model=copy.deepcopy(model), optimizer=optimizer)
 
     pace = find_pace(problems, build, size=size)
+    config: Config | None = None
     if folder is not None:
         front = {"method": method, "problems": asked, **({"stack": pace.stack} if pace.stack > 1 else {})}
         if list(problems) != asked:
@@ -91,10 +93,9 @@ def fit_dedicated(
         data=opened,
         method=method,
         solutions=(None,) * len(problems),
+        config=config,
         model=model,
     )
-    if folder is not None:
-        made.config = config
     finished = [folder is not None and _read_finished(made, index) for index in range(len(problems))]
     stacks = number_stacks(problems, pace.stack)
     tasks = [
@@ -128,11 +129,6 @@ def read_dedicated(
 ) -> DedicatedFront:
     """Returns the front that a folder holds; its runs are read when asked for."""
     return DedicatedFront(**read_fields(folder, content, data=data), model=model)
-
-
-def _saved(folder: RunFolder) -> dict[str, Any]:
-    """Returns what makes a front's folder this front."""
-    return folder.read_config().get("front") or {}
 
 
 def _resolve(

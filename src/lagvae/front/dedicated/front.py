@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lagvae.errors import CheckpointError, SolveError, expected
-from lagvae.evaluation.evaluate import Evaluation, divergence_of
+from lagvae.evaluation.evaluate import Evaluation
 from lagvae.front.bounds import Measured, bounded_estimates, objective_value, resolve_on
 from lagvae.front.front import Front, member_config
 from lagvae.front.point import FrontPoint
@@ -94,8 +94,8 @@ class DedicatedFront(Front):
         estimates = {name: bounded_estimates(_measured(point, name), problem) for name in point.estimates}
         evaluation = Evaluation(problem, estimates)
         own = Problem.parse(point.problem)
-        is_alike = str(own.objective) == str(problem.objective)
-        same = {n for n, c in problem.constraints.items() if is_alike and str(own.constraints.get(n)) == str(c)}
+        kept = own.constraints if own.objective == problem.objective else {}
+        same = {name for name, constraint in problem.constraints.items() if kept.get(name) == constraint}
         found = replace(
             solution,
             status=Status.FEASIBLE if is_feasible else Status.INFEASIBLE,
@@ -127,4 +127,4 @@ def _judge(problem: Problem, point: FrontPoint, part: str) -> tuple[float, float
 
 
 def _measured(point: FrontPoint, part: str) -> Measured:
-    return Measured(point.estimates[part], divergence_of(Problem.parse(point.problem)))
+    return Measured(point.estimates[part], point.divergence)

@@ -64,6 +64,11 @@ def count_parameters(likelihood: Likelihood) -> int:
     return int(getattr(likelihood, "parameters_per_dimension", 1))
 
 
+def sees_batch(likelihood: Likelihood) -> bool:
+    """Returns whether an example's score depends on the others of its batch."""
+    return bool(getattr(likelihood, "sees_batch", False))
+
+
 def show_encoder(likelihood: Likelihood, x: Tensor) -> Tensor:
     """Returns what the encoder is shown of prepared examples."""
     features = getattr(likelihood, "features", None)

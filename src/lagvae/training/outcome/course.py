@@ -54,7 +54,7 @@ class Course:
     def distances(self) -> tuple[float, ...]:
         """How far beyond the bound each value is: the violation, of an equality its size."""
         violations = map(self.constraint.violation, self.values)
-        return tuple(map(abs, violations)) if self.constraint.is_equality else tuple(violations)
+        return tuple(map(self.constraint.excess, violations))
 
     @property
     def best(self) -> int:

@@ -107,6 +107,8 @@ def test_a_picture_is_reduced_and_keeps_its_colours(event_shape: tuple[int, ...]
     assert found.shape == (shape[0], 2 * shape[1], *shape[2:])
     assert (found[:, : shape[1]] == 0).all()
     assert (found[:, shape[1] :] == ([255, 0, 0] if shape[2:] else 255)).all()
+    dimmed = pixels(encode(grid, (0.0, 2.0)))  # one black and one white for all pictures of a page
+    assert 125 < dimmed.max() < 130
 
 
 def test_examples_of_every_class_are_shown_first() -> None:

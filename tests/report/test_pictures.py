@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 import lagvae as lv
-from lagvae.report.pictures import is_picture, save_examples, tile
+from lagvae.report.pictures import is_picture, limits_of, save_examples, tile
 
 
 def test_tiles_stand_row_by_row_between_black_lines() -> None:
@@ -31,9 +32,29 @@ def test_without_columns_it_is_about_square() -> None:
 
 def test_colours_are_kept_and_values_clipped() -> None:
     examples = torch.zeros(1, 3, 2, 2)
-    examples[0, 0], examples[0, 2] = 7.0, -1.0
+    examples[0, 0], examples[0, 2] = 1.2, -0.1
     assert tile(examples).shape == (4, 4, 3)
     assert tile(examples)[1, 1].tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "limits"),
+    [
+        ([0.0, 0.1, 0.2], (0.0, 1.0)),
+        ([-0.1, 0.5, 1.2], (0.0, 1.0)),  # a Gaussian's, of intensities
+        ([0.0, 3.0, 12.0], (0.0, 12.0)),  # counts
+        ([-2.0, 0.0, 2.5], (-2.0, 2.5)),  # standardised
+        ([math.nan, math.inf, 4.0], (4.0, 4.0)),
+    ],
+)
+def test_counts_and_standardised_images_are_drawn_between_their_extremes(
+    values: list[float], limits: tuple[float, float]
+) -> None:
+    shown = torch.tensor(values).reshape(1, 1, 3)
+    assert limits_of(shown) == pytest.approx(limits, abs=1e-5)
+    drawn = tile(shown, columns=1)[1, 1:4]
+    expected = (np.array(values) - limits[0]) / max(limits[1] - limits[0], 1e-6)
+    assert np.allclose(drawn[np.isfinite(values)], expected[np.isfinite(values)].clip(0, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(

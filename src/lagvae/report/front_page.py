@@ -13,7 +13,7 @@ from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
 from lagvae.report.members import constrained, lines_of, members_between, models_of, names_of, series_of
-from lagvae.report.pictures import is_picture
+from lagvae.report.pictures import Limits, is_picture
 from lagvae.report.published_points import SOURCE, X, Y, published_points
 from lagvae.report.sprites import COLUMNS, SAMPLE_ROWS, draw_member, draw_originals, pick_examples, tile_shape
 from lagvae.storage.files import to_plain, write_whole
@@ -94,7 +94,7 @@ def _members(front: Front) -> tuple[list[dict[str, Any]], dict[str, Any] | None]
     examples = pick_examples(front.data.test) if front.data is not None and is_picture(shape) else None
     flags = {part: front.non_dominated(part).tolist() for part in front.parts}
     sprites: list[str] = []
-    originals = None
+    originals: tuple[str, Limits] | None = None
     members = []
 
     def add(point: FrontPoint, model: VAE | None, **more: Any) -> None:
@@ -103,7 +103,7 @@ def _members(front: Front) -> tuple[list[dict[str, Any]], dict[str, Any] | None]
         if examples is not None and model is not None:
             originals = originals or draw_originals(model, examples)
             picture = len(sprites)
-            sprites.append(draw_member(model, examples))
+            sprites.append(draw_member(model, examples, originals[1]))
         members.append({**_as_member(front, point), "picture": picture, **more})
 
     for index, (point, model) in enumerate(models_of(front)):
@@ -114,13 +114,13 @@ def _members(front: Front) -> tuple[list[dict[str, Any]], dict[str, Any] | None]
         count = max(0, min(BETWEEN, int((ROOM - each * len(sprites)) / each)))
     for point, model in members_between(front, count):
         add(point, model, best={}, between=True)
-    if not sprites or examples is None:
+    if originals is None or examples is None:
         return members, None
     return members, {
         "tile": tile_shape(examples.event_shape),
         "columns": min(COLUMNS, len(examples)),
         "sampleRows": SAMPLE_ROWS,
-        "originals": originals,
+        "originals": originals[0],
         "sprites": sprites,
     }
 

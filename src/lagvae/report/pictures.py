@@ -12,14 +12,35 @@ from torch import Tensor
 
 from lagvae.errors import CheckpointError, DataError, expected
 
+Limits = tuple[float, float]
+"""What is drawn black, and what white."""
+SLACK = 0.25
+"""How far outside [0, 1] intensities may be."""
+
 
 def is_picture(event_shape: Sequence[int]) -> bool:
     """Returns whether an example of that shape is an image [C, H, W] of one or three colours, or [H, W] of one."""
     return len(event_shape) == 2 or (len(event_shape) == 3 and event_shape[0] in (1, 3))
 
 
+def limits_of(values: Tensor) -> Limits:
+    """Returns the values to draw black and white: 0 and 1 of intensities, else the lowest and the highest there is.
+
+    What a Gaussian reconstructs of intensities is a little outside. Counts and standardised images are far outside.
+    """
+    finite = values[values.isfinite()].float()
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    return (0.0, 1.0) if low >= -SLACK and high <= 1 + SLACK else (low, max(high, low + 1e-6))
+
+
+def shades(values: Tensor, limits: Limits | None = None) -> Tensor:
+    """Returns values as shades from 0, black, to 1, white; by default between :func:`limits_of` their own."""
+    low, high = limits or limits_of(values)
+    return values.float().sub(low).div(high - low).clamp(0, 1).cpu()
+
+
 def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) -> np.ndarray:
-    """Returns examples of shape [N, C, H, W] (C is 1 or 3) or [N, H, W] in one picture, row by row, values in [0, 1].
+    """Returns examples of shape [N, C, H, W] (C is 1 or 3) or [N, H, W] in one picture, row by row, in shades.
 
     Raises:
         DataError: They are no images.
@@ -34,7 +55,7 @@ def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) ->
         )
     if examples.dim() == 3:
         examples = examples.unsqueeze(1)
-    pixels = examples.float().clamp(0, 1).cpu().numpy()
+    pixels = shades(examples).numpy()
     count, channels, height, width = pixels.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

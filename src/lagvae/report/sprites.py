@@ -13,6 +13,7 @@ from torch import Tensor
 from lagvae.data.examples import Examples
 from lagvae.model.vae import VAE
 from lagvae.report.latent import reconstructions
+from lagvae.report.pictures import Limits, limits_of, shades
 
 COLUMNS = 8
 """Pictures beside each other."""
@@ -34,16 +35,17 @@ def pick_examples(examples: Examples) -> Examples:
     return examples.pick(torch.tensor(chosen[:COLUMNS]))
 
 
-def draw_originals(model: VAE, examples: Examples) -> str:
-    """Returns a row of examples as the likelihood scores them, as a data URI."""
-    return encode(reconstructions(model, examples, rows=1)[:1])
+def draw_originals(model: VAE, examples: Examples) -> tuple[str, Limits]:
+    """Returns a row of examples as the likelihood scores them, as a data URI, and which values are black and white."""
+    originals = reconstructions(model, examples, rows=1)[:1]
+    return encode(originals), limits_of(originals)
 
 
-def draw_member(model: VAE, examples: Examples) -> str:
+def draw_member(model: VAE, examples: Examples, limits: Limits | None = None) -> str:
     """Returns a row of reconstructions and two of samples z ~ p(z), the same z for every model, as a data URI."""
     rebuilt = reconstructions(model, examples, rows=1)[1:]
     samples = model.sample(SAMPLE_ROWS * rebuilt.shape[1]).unflatten(0, (SAMPLE_ROWS, -1))
-    return encode(torch.cat([rebuilt, samples.to(rebuilt).reshape(SAMPLE_ROWS, *rebuilt.shape[1:])]))
+    return encode(torch.cat([rebuilt, samples.to(rebuilt).reshape(SAMPLE_ROWS, *rebuilt.shape[1:])]), limits)
 
 
 def tile_shape(event_shape: tuple[int, ...]) -> tuple[int, int]:
@@ -53,12 +55,12 @@ def tile_shape(event_shape: tuple[int, ...]) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def encode(grid: Float[Tensor, "rows columns *event"]) -> str:
+def encode(grid: Float[Tensor, "rows columns *event"], limits: Limits | None = None) -> str:
     """Returns a grid of images, edge to edge, as a PNG in a data URI: grey, or in at most 64 colours."""
     from PIL import Image
 
     rows, columns, *shape = grid.shape
-    images = grid.float().cpu().clamp(0, 1).reshape(rows * columns, -1, *shape[-2:])
+    images = shades(grid, limits).reshape(rows * columns, -1, *shape[-2:])
     size = tile_shape(tuple(shape))
     if size != tuple(shape[-2:]):
         images = F.interpolate(images, size=size, mode="area")

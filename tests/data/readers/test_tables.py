@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lagvae as lv
-from lagvae.data.readers.tables import build_table, read_table
+from lagvae.data.readers.tables import build_table, column_names, read_table
 from lagvae.model.likelihoods.names import choose_likelihood
 
 
@@ -44,7 +44,7 @@ def test_in_a_tsv_only_tabs_separate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cells", "labels"),
-    [(["cat", "dog", "ant"], [1, 2, 0]), (["3", "0", "3"], [3, 0, 3]), (["0.5", "-1", "0.5"], [1, 0, 1])],
+    [(["cat", "dog", "ant"], [1, 2, 0]), (["3", "0", "3"], [3, 0, 3]), (["2", "-1", "2"], [1, 0, 1])],
 )
 @pytest.mark.parametrize("name", ["label", "Target", "y"])
 def test_labels_are_carried_along(name: str, cells: list[str], labels: list[int], tmp_path: Path) -> None:
@@ -54,6 +54,16 @@ def test_labels_are_carried_along(name: str, cells: list[str], labels: list[int]
     assert examples.labels.tolist() == labels
     assert examples.values.tolist() == [[0.0], [1.0], [2.0]]
     assert note == f"labels from '{name}', {len(set(cells))} of them"
+
+
+@pytest.mark.parametrize("name", ["target", "y"])
+def test_a_measured_column_is_part_of_the_example_whatever_its_name(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", f"x,{name},z\n1,0.5,3\n4,-5,6\n")
+    examples, note = read_table(path)
+    assert examples.labels is None
+    assert examples.values.tolist() == [[1.0, 0.5, 3.0], [4.0, -5.0, 6.0]]
+    assert column_names(path) == ["x", name, "z"]
+    assert not note
 
 
 def test_a_table_opens_by_its_path_and_its_values_choose_the_likelihood(tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ def _read_parquet(path: Path) -> list[Column]:
 def build_table(columns: Sequence[Column], *, where: str) -> tuple[Examples, str]:
     """Returns columns as Examples [rows, columns] of float32, with labels where a column has a name for them.
 
-    A column called label, labels, target, class or y holds labels: whole numbers ≥ 0 are kept, words are numbered in
-    sorted order. A first column without a name that counts the rows is dropped. Every other cell has to be a number.
+    A column called label, labels, target, class or y holds labels, unless its numbers have fractions: those are
+    measured. Whole numbers ≥ 0 are kept, words are numbered in sorted order. A first column without a name that counts the rows is dropped. Every other cell has to be a number.
 
     Raises:
         DataError: A cell is missing or no number, or nothing but labels is left.
@@ -127,7 +127,7 @@ def _sort_out(columns: Sequence[Column]) -> tuple[list[Column], Column | None, l
     if len(kept) > 1 and kept[0][0] in _INDEX_NAMES and _counts_rows(kept[0][1]):
         kept, notes = kept[1:], ["a column of row numbers left out"]
     if len(kept) > 1:
-        labelled = next((column for column in kept if column[0].lower() in LABELS), None)
+        labelled = next((c for c in kept if c[0].lower() in LABELS and not _has_fractions(c[1])), None)
         kept = [column for column in kept if column is not labelled]
     return kept, labelled, notes
 
@@ -176,6 +176,13 @@ def _counts_rows(cells: Sequence[str] | np.ndarray) -> bool:
         return False
     steps = np.asarray(cells).astype(np.float64) - np.arange(len(cells))
     return bool((steps == steps[0]).all()) and steps[0] in (0, 1)
+
+
+def _has_fractions(cells: Sequence[str] | np.ndarray) -> bool:
+    if not all(map(_is_number, cells)):
+        return False
+    numbers = np.asarray(cells).astype(np.float64)
+    return bool((numbers % 1 > 0).any())
 
 
 def _is_number(cell: object) -> bool:

@@ -31,6 +31,17 @@ def test_a_folder_holds_the_model_and_its_card_and_gives_it_back(solution: lv.So
     assert (again.status, again.multipliers, again.problem) == (solution.status, solution.multipliers, solution.problem)
 
 
+@pytest.mark.parametrize("name", ["models/that/is/not/there", "owner/missing"])
+def test_a_model_that_is_neither_a_folder_nor_on_the_hub_is_said(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> str:
+        raise FileNotFoundError("cannot locate the file on the Hub")
+
+    if name.count("/") == 1:  # of the other the name alone is refused
+        monkeypatch.setattr("lagvae.hub.snapshot_download", unreachable)
+    with pytest.raises(lv.CheckpointError, match=f"expected a model at '{name}', got .*; try the path of a folder"):
+        Pretrained.from_pretrained(name)
+
+
 def test_the_card_says_what_was_asked_and_what_came_out(solution: lv.Solution) -> None:
     card = str(Pretrained(solution).generate_model_card())
     assert "library_name: lagvae" in card

@@ -16,6 +16,7 @@ try:
 except ImportError as error:
     raise ImportError('expected huggingface-hub, got no such package; try pip install "lagvae[hub]"') from error
 
+from lagvae.errors import CheckpointError, expected
 from lagvae.evaluation.estimate import Estimate
 from lagvae.model.vae import VAE
 from lagvae.storage.files import write_whole
@@ -51,20 +52,29 @@ class Pretrained(ModelHubMixin, library_name="lagvae", tags=["vae", "latent-vari
             write_whole(save_directory / name, content)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, model: VAE | None = None, **options: Any) -> Self:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, model: VAE | None = None, **options: Any
+    ) -> Self:
         """Reads a folder, or what the hub has under that name.
 
         Args:
-            model_id: A folder, or ``owner/name`` on the hub.
+            pretrained_model_name_or_path: A folder, or ``owner/name`` on the hub.
             model: A model of one's own making, where it was given to ``fit``; its weights are replaced.
             **options: Of ``huggingface_hub.snapshot_download``: revision, token, cache_dir, ...
 
         Raises:
-            CheckpointError: A file is missing or damaged.
+            CheckpointError: There is no such folder or model, or a file is missing or damaged.
         """
-        folder = Path(model_id)
+        # The mixin's own would ask for a config.json first, which there is none of.
+        folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
-            folder = Path(snapshot_download(model_id, allow_patterns=list(FILES), **options))
+            try:
+                name = str(pretrained_model_name_or_path)
+                folder = Path(snapshot_download(name, allow_patterns=list(FILES), **options))
+            except (OSError, ValueError) as error:  # no such name, no such model, no network
+                reason = " ".join(str(error).split())[:200]
+                fix = "the path of a folder that save_pretrained wrote, or owner/name of a model on the hub"
+                raise CheckpointError(expected(f"a model at '{name}'", got=reason, fix=fix)) from error
         found = {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
         return cls(unpack(found, model=model))
 

@@ -48,9 +48,8 @@ def front_table(front: Front) -> Table:
         table.add_column("state")
     for part in parts:
         for name in SHOWN if is_one_network else SHOWN[:2]:
-            table.add_column(
-                f"{format_label(name).replace('mmd, unbiased', 'mmd')}, {format_label(part)}", justify="right"
-            )
+            label = format_label(name).replace("mmd, unbiased", "mmd")
+            table.add_column(f"{label},\n{format_label(part)}", justify="right")
     table.add_column("")
     best = front.non_dominated(parts[0]) if parts else [False] * len(front.points)
     for point, is_best in zip(front.points, best, strict=True):

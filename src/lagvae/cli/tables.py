@@ -17,7 +17,7 @@ from lagvae.problem.problem import Problem
 from lagvae.settings import PROBE_EPOCHS, PrimalSettings, Settings
 from lagvae.storage.folder import RunFolder
 from lagvae.terms.algebra import Constraint
-from lagvae.training.outcome.diagnosis import Diagnosis
+from lagvae.training.outcome.diagnosis import Diagnosis, budget
 from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.probe import VAE_WEIGHT, Probe
 from lagvae.training.progress import format_price, format_value, format_violation, short_exponent
@@ -159,7 +159,7 @@ def explanation(solution: Solution, diagnosis: Diagnosis) -> Table:
 
 def _remedies(solution: Solution, constraint: Constraint, diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.epochs is not None:
-        yield f"{diagnosis.epochs} epochs"
+        yield budget(diagnosis.epochs, diagnosis.cause)
     if diagnosis.cause == "floor":
         yield "an unbiased estimate (estimator=unbiased) or a larger batch"
     if diagnosis.reachable is not None:

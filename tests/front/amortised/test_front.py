@@ -21,6 +21,7 @@ from lagvae.front.amortised.fit import _build_session
 from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.amortised.session import FIRST, WARM_UP_GAMMA, FrontSession, warm_up
 from lagvae.model.draw import Draw
+from lagvae.model.likelihoods.gaussian import FixedGaussian, LearnedGaussian, OptimalGaussian
 from lagvae.report.members import constrained
 from lagvae.settings import FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint
@@ -121,6 +122,7 @@ def test_an_infeasible_bound_names_the_nearest_one_that_is_not(trained_front: Am
     solution = trained_front.solve("max mi s.t. neg_elbo <= 10")
     assert solution.status is lv.Status.INFEASIBLE
     assert solution.suggestion is not None
+    assert "try a front of 80 epochs or 'neg_elbo <= " in solution.message
     assert trained_front.solve(solution.suggestion).status is lv.Status.FEASIBLE
     lowest = trained_front.values("held_out", ("neg_elbo",)).min()
     assert solution.violations["neg_elbo"] == pytest.approx(lowest - 10, abs=0.3)
@@ -434,7 +436,37 @@ def test_a_test_part_of_one_example_has_no_error_and_does_not_stop_a_solve() -> 
     assert math.isfinite(solution.evaluation["test"]["rate"].value)
 
 
-def test_a_scale_that_all_members_share_is_warned_of() -> None:
+@pytest.mark.parametrize("likelihood", ["gaussian", "optimal_gaussian"])
+def test_members_on_a_table_have_scales_of_their_own(likelihood: str) -> None:
+    # Three readings of one number, whose noise is 0.05: a code of one number tells all there is.
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(2000, 1)) + 0.05 * rng.normal(size=(2000, 3))).astype(np.float32)
+    front = lv.fit_front(rows, divergence="none", likelihood=likelihood, **{**SMALL, "epochs": 30})
+    low, high = (front.solve(f"min distortion + {beta}*rate") for beta in (0.15, 13))
+    stds = []
+    for solution in (low, high):
+        model = solution.model
+        assert isinstance(model.likelihood, LearnedGaussian | OptimalGaussian)
+        stds.append(model.likelihood.known_log_std().detach().exp())
+        shown = torch.from_numpy(rows)
+        error = (model.decode(model.encode(shown)) - shown).div(model.likelihood.scale).std(0)
+        assert bool((stds[-1] > error).all())  # what the code's own noise adds comes on top of it
+        assert bool((stds[-1] < 1.5 * error + 0.1).all())
+    assert bool((4 * stds[0] < stds[1]).all())
+
+
+def test_what_all_members_share_is_warned_of() -> None:
+    class Noisy(FixedGaussian):
+        """σ learned, but as the likelihood's own affair."""
+
+        def __init__(self) -> None:
+            super().__init__((3,))
+            self.raw = nn.Parameter(torch.zeros(3))
+
+        def known_log_std(self) -> torch.Tensor:
+            return self.raw
+
     rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
-    with pytest.warns(UserWarning, match="optimal_gaussian has one scale for every weight of the front"):
-        lv.fit_front(rows, divergence="none", **{**SMALL, "epochs": 1})
+    model = lv.VAE(nn.Linear(3, 4), nn.Linear(2, 3), latent_dim=2, likelihood=Noisy())
+    with pytest.warns(UserWarning, match="what fixed_gaussian learns is one for every weight of the front"):
+        lv.fit_front(rows, model=model, divergence="none", epochs=1, progress=False)

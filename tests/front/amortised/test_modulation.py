@@ -9,6 +9,8 @@ from torch import Tensor, nn
 import lagvae as lv
 from lagvae.front.amortised.modulation import Modulation, shares_of
 from lagvae.model.flow import FlowPrior
+from lagvae.model.likelihoods.counts import NegativeBinomial
+from lagvae.model.likelihoods.gaussian import LearnedGaussian, OptimalGaussian
 from lagvae.model.vae import mlp_vae
 
 CONDITIONS = torch.tensor([[-0.9, 0.3], [0.1, -1.0], [0.8, 0.9]])
@@ -81,6 +83,27 @@ def test_a_learned_prior_is_modulated_and_folded_with_the_rest() -> None:
         ours = network.fold(condition).prior.log_prob(z[rows])
         torch.testing.assert_close(ours, found[rows], rtol=1e-4, atol=1e-5)
         assert (ours - model.prior.log_prob(z[rows])).abs().max() > 0.02
+
+
+@pytest.mark.parametrize("kind", [LearnedGaussian, OptimalGaussian, NegativeBinomial])
+def test_scales_are_each_members_own_and_folded_with_the_rest(
+    kind: type[LearnedGaussian | OptimalGaussian | NegativeBinomial],
+) -> None:
+    model, _ = perceptrons()
+    model.likelihood = kind((5,))
+    network, generator = trained(model), torch.Generator().manual_seed(3)
+    x, parameters = torch.randint(0, 5, (3, 4, 5), generator=generator).float(), torch.randn(3, 4, 5)
+    found = network.log_likelihood(parameters, x, CONDITIONS)
+    assert found.shape == (3, 4)
+    for group, condition in enumerate(CONDITIONS):
+        folded = network.fold(condition)
+        assert type(folded.likelihood) is kind
+        ours = folded.likelihood.log_prob(parameters[group], x[group])
+        torch.testing.assert_close(ours, found[group], rtol=1e-4, atol=1e-5)
+        assert (ours - model.eval().likelihood.log_prob(parameters[group], x[group])).abs().max() > 0.5
+    found.sum().backward()
+    assert network.tables.grad is not None
+    assert bool((network.tables.grad[:, -5:] != 0).any(0).all())
 
 
 @pytest.mark.parametrize("build", [perceptrons, convolutions])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ from lagvae.model.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from lagvae.model.likelihoods.counts import NegativeBinomial, Poisson
 from lagvae.model.likelihoods.gaussian import FixedGaussian, Gaussian, LearnedGaussian, OptimalGaussian
 from lagvae.model.likelihoods.levels import Categorical, DiscretisedLogistic
-from lagvae.model.likelihoods.likelihood import BOUND, Likelihood, count_parameters
+from lagvae.model.likelihoods.likelihood import BOUND, Likelihood, Scaled, count_parameters
 
 LEVELS = torch.arange(256) / 255
 COUNTS = torch.arange(6000.0)
@@ -39,6 +40,25 @@ def counts(kind: type[Poisson | NegativeBinomial], log_dispersion: float = 0.0) 
     if isinstance(made, NegativeBinomial):
         torch.nn.init.constant_(made.raw_log_dispersion, log_dispersion)
     return made
+
+
+SCALED = [gaussian(LearnedGaussian), gaussian(OptimalGaussian), counts(NegativeBinomial, 0.7)]
+
+
+@pytest.mark.parametrize("likelihood", SCALED, ids=lambda likelihood: likelihood.name)
+def test_scales_that_are_given_count_as_those_that_are_set(likelihood: Likelihood) -> None:
+    assert isinstance(likelihood, Scaled)
+    x, outputs = torch.tensor([[3.0], [40.0]]), torch.tensor([[0.1], [-0.4]])
+    own = likelihood.log_prob(outputs, x)
+    torch.testing.assert_close(likelihood.log_prob_at(likelihood.log_scales, outputs, x), own)
+    others = likelihood.log_scales.detach() + torch.tensor([[[-1.5]], [[0.0]], [[1.0]]])  # a stack of three
+    found = likelihood.log_prob_at(others, outputs.expand(3, 2, 1), x.expand(3, 2, 1))
+    for given, theirs in zip(others.flatten(1), found, strict=True):
+        changed = copy.deepcopy(likelihood)
+        changed.set_log_scales(given)
+        torch.testing.assert_close(changed.log_scales.detach(), given)
+        torch.testing.assert_close(changed.log_prob(outputs, x), theirs)
+    assert (found[0] - found[2]).abs().min() > 0.1
 
 
 REAL = torch.linspace(-60, 140, 20_001)

@@ -105,7 +105,8 @@ def build_table(columns: Sequence[Column], *, where: str) -> tuple[Examples, str
     """Returns columns as Examples [rows, columns] of float32, with labels where a column has a name for them.
 
     A column called label, labels, target, class or y holds labels, unless its numbers have fractions: those are
-    measured. Whole numbers ≥ 0 are kept, words are numbered in sorted order. A first column without a name that counts the rows is dropped. Every other cell has to be a number.
+    measured. Whole numbers ≥ 0 are kept, words are numbered in sorted order. A first column without a name that counts
+    the rows is dropped. Every other cell has to be a number.
 
     Raises:
         DataError: A cell is missing or no number, or nothing but labels is left.

@@ -24,7 +24,7 @@ from lagvae.front.amortised.session import FrontSession
 from lagvae.front.amortised.surface import Surface
 from lagvae.front.front import describe_front, read_fields
 from lagvae.front.point import FrontPoint
-from lagvae.model.likelihoods.likelihood import sees_batch
+from lagvae.model.likelihoods.likelihood import Scaled, sees_batch
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
@@ -68,9 +68,11 @@ def fit_amortised(
     asked = _problem(front)
     session = _build_session(opened, front, settings, model, optimizer)
     likelihood = session.model.model.likelihood
-    if sees_batch(likelihood) or (isinstance(likelihood, nn.Module) and [*likelihood.parameters()]):
-        text = f"{likelihood.name} has one scale for every weight of the front: members of low β fit worse than runs of"
-        warnings.warn(f"{text} their own (--method dedicated), whose scales are theirs", UserWarning, stacklevel=3)
+    learns = sees_batch(likelihood) or (isinstance(likelihood, nn.Module) and [*likelihood.parameters()])
+    if learns and not isinstance(likelihood, Scaled):
+        text = f"what {likelihood.name} learns is one for every weight of the front: members of low β fit worse than"
+        fix = "runs of their own (--method dedicated); what a Scaled likelihood calls log_scales is each member's own"
+        warnings.warn(f"{text} {fix}", UserWarning, stacklevel=3)
     log = RunLog(folder, measured_shape=session.measured_shape)
     problem = session.lagrangian.problem
     config = describe_front(problem, opened, settings, model=model, optimizer=optimizer, front=asdict(front))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from lagvae.errors import ShapeError, expected
+from lagvae.model.likelihoods.likelihood import Scaled
 from lagvae.model.vae import VAE
 
 Layer = nn.Linear | _ConvNd
@@ -22,6 +23,8 @@ Factors = tuple[Tensor, Tensor, Tensor]
 """1 + a, b and 1 + e of a layer; e is empty where inputs are not modulated."""
 KNOTS = 10
 """How many splines there are along log β."""
+SCALE_GAIN = 4.0
+"""How much faster again a likelihood's log scales learn: fit, they follow residuals; late, they hold the fit back."""
 
 
 class Modulation(nn.Module):
@@ -40,6 +43,8 @@ class Modulation(nn.Module):
     every member of the family *is* an ordinary network of the model's own shape, see :meth:`fold`. Without e the
     decoder could not switch off a dimension of z for one condition and read it for another; the first layer, which
     reads the data, has none. A layer without a bias is scaled and not shifted.
+
+    A likelihood with scales of its own (σ of a Gaussian, r of counts) has their logarithms shifted likewise.
 
     The model itself is not changed: layers are hooked while :meth:`at` lasts. Whatever else it consists of is left
     alone, and shared by the whole family.
@@ -64,7 +69,8 @@ class Modulation(nn.Module):
         self._sizes = [
             n for layer, gate in zip(layers, gates, strict=True) for n in (_units(layer), _units(layer), gate)
         ]
-        self.tables = nn.Parameter(torch.zeros(2 * KNOTS, sum(self._sizes)))
+        scales = model.likelihood.log_scales.numel() if isinstance(model.likelihood, Scaled) else 0
+        self.tables = nn.Parameter(torch.zeros(2 * KNOTS, sum(self._sizes) + scales))
 
     @contextmanager
     def at(self, conditions: Float[Tensor, "groups 2"]) -> Iterator[VAE]:
@@ -80,6 +86,15 @@ class Modulation(nn.Module):
                 stack.callback(layer.register_forward_hook(partial(_modulate_output, factors=factors)).remove)
             yield self.model
 
+    def log_likelihood(
+        self, parameters: Float[Tensor, "groups n outputs"], x: Float[Tensor, "groups n event"], conditions: Tensor
+    ) -> Float[Tensor, "groups n"]:
+        """Returns log p(x|z) of each part of the batch, with the scales of its member, in nats."""
+        likelihood = self.model.likelihood
+        if not isinstance(likelihood, Scaled):
+            return likelihood.log_prob(parameters, x)
+        return likelihood.log_prob_at(self._log_scales(likelihood, conditions).unsqueeze(1), parameters, x)
+
     @torch.no_grad()
     def fold(self, condition: Float[Tensor, " 2"]) -> VAE:
         """Returns the family's member at a condition: an ordinary model of the same class, shapes and speed."""
@@ -91,6 +106,9 @@ class Modulation(nn.Module):
                 layer.weight.mul_(_along_inputs(layer, gate))
             if layer.bias is not None:
                 layer.bias.mul_(scale).add_(shift)
+        if isinstance(folded.likelihood, Scaled):
+            (log_scales,) = self._log_scales(folded.likelihood, condition.unsqueeze(0))
+            folded.likelihood.set_log_scales(log_scales)
         return folded.eval()
 
     def _layers(self, model: VAE) -> list[Layer]:
@@ -99,9 +117,14 @@ class Modulation(nn.Module):
 
     def _factors(self, conditions: Tensor) -> list[Factors]:
         """Returns 1 + a and b [groups, units], 1 + e [groups, inputs or 0] of each layer."""
-        shares = shares_of(conditions, KNOTS)
-        parts = (self.gain * (shares @ self.tables)).split(self._sizes, dim=-1)
+        parts = self._read(self.tables[:, : sum(self._sizes)], conditions).split(self._sizes, dim=-1)
         return [(1 + a, b, 1 + e) for a, b, e in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
+
+    def _log_scales(self, likelihood: Scaled, conditions: Tensor) -> Float[Tensor, "groups scales"]:
+        return likelihood.log_scales + SCALE_GAIN * self._read(self.tables[:, sum(self._sizes) :], conditions)
+
+    def _read(self, tables: Tensor, conditions: Tensor) -> Tensor:
+        return self.gain * (shares_of(conditions, KNOTS) @ tables)
 
 
 def shares_of(conditions: Float[Tensor, "groups 2"], knots: int) -> Float[Tensor, "groups entries"]:

@@ -95,7 +95,7 @@ class FrontSession(Session):
         with self.model.at(conditions) as member:  # a learned prior is a network too, and is read when terms ask for it
             with networks_in(self.dtype, self.device):
                 draw = member.draw(x, self.batches.streams)
-            values = self._measure_groups(draw)
+            values = self._measure_groups(draw, conditions)
         factors = warm_up(self._progress, conditions, self.total_steps)
         beta, gamma = (factors * self.family.weights(conditions)).unbind(-1)
         weights = torch.stack([torch.ones_like(beta), beta, gamma][: len(self.lagrangian.terms)], dim=-1)
@@ -111,12 +111,13 @@ class FrontSession(Session):
     def _generators(self) -> list[torch.Generator]:
         return [*super()._generators(), self._weights]
 
-    def _measure_groups(self, draw: Draw) -> Float[Tensor, "groups terms"]:
+    def _measure_groups(self, draw: Draw, conditions: Float[Tensor, "groups 2"]) -> Float[Tensor, "groups terms"]:
         """Returns every term of each group; a block's divergence for each of its groups.
 
         Among ten codes an unbiased mmd is nearly all noise; those of neighbouring β are alike enough to share one.
         """
         by_group, by_block = in_groups(draw, self.groups), in_groups(draw, self.blocks)
+        by_group.log_likelihood = self.model.log_likelihood(by_group.parameters, by_group.x, conditions)
         values = [
             term.measure(by_group)
             if isinstance(term, PerExampleTerm)

@@ -107,12 +107,32 @@ class NegativeBinomial(Counts):
         """Log r."""
         return bounded(self.raw_log_dispersion)
 
+    @property
+    def log_scales(self) -> Tensor:
+        """Log r, before it is bounded."""
+        return self.raw_log_dispersion
+
+    @torch.no_grad()
+    def set_log_scales(self, log_scales: Tensor) -> None:
+        """Takes another r."""
+        self.raw_log_dispersion.copy_(log_scales)
+
     def log_prob(
         self, parameters: Float[Tensor, "*stack batch event"], x: Float[Tensor, "*stack batch event"]
     ) -> Float[Tensor, "*stack batch"]:
         """Returns log p(x|z), summed over the dimensions of x, in nats: a log-probability, at most 0."""
-        log_odds = self._log_mean(parameters) - self.log_dispersion  # log(μ/r)
-        r = self.log_dispersion.exp()
+        return self.log_prob_at(self.raw_log_dispersion, parameters, x)
+
+    def log_prob_at(
+        self,
+        log_scales: Float[Tensor, "*scales"],
+        parameters: Float[Tensor, "*stack batch event"],
+        x: Float[Tensor, "*stack batch event"],
+    ) -> Float[Tensor, "*stack batch"]:
+        """Returns the same with another log r, before it is bounded."""
+        log_dispersion = bounded(log_scales)
+        log_odds = self._log_mean(parameters) - log_dispersion  # log(μ/r)
+        r = log_dispersion.exp()
         ways = _log_rising(r, x) - torch.lgamma(x + 1)
         return (ways - r * F.softplus(log_odds) - x * F.softplus(-log_odds)).sum(-1)
 

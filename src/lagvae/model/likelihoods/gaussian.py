@@ -67,7 +67,9 @@ class Gaussian(nn.Module, ABC):
     ) -> Float[Tensor, "*stack batch"]:
         """Returns log p(x|z), summed over the dimensions of x, in nats; a density in the units of the data."""
         residual = self.features(x) - parameters.float()
-        log_std = self.log_std(residual)
+        return self._score(residual, self.log_std(residual))
+
+    def _score(self, residual: Tensor, log_std: Tensor) -> Tensor:
         unit = log_std + self.scale.log() + 0.5 * math.log(2 * math.pi)
         return -(0.5 * (residual * torch.exp(-log_std)).square() + unit).sum(-1)
 
@@ -134,6 +136,25 @@ class LearnedGaussian(Gaussian):
         """Returns log σ."""
         return bounded(self.raw_log_std)
 
+    @property
+    def log_scales(self) -> Tensor:
+        """Log σ, before it is bounded."""
+        return self.raw_log_std
+
+    @torch.no_grad()
+    def set_log_scales(self, log_scales: Tensor) -> None:
+        """Takes another σ."""
+        self.raw_log_std.copy_(log_scales)
+
+    def log_prob_at(
+        self,
+        log_scales: Float[Tensor, "*scales"],
+        parameters: Float[Tensor, "*stack batch event"],
+        x: Float[Tensor, "*stack batch event"],
+    ) -> Float[Tensor, "*stack batch"]:
+        """Returns log p(x|z) with another log σ, before it is bounded."""
+        return self._score(self.features(x) - parameters.float(), bounded(log_scales))
+
 
 class OptimalGaussian(Gaussian):
     """A Gaussian whose σ is the best one there is: the root mean square of the residuals of the batch.
@@ -172,6 +193,25 @@ class OptimalGaussian(Gaussian):
     def known_log_std(self) -> Tensor:
         """Returns the running log σ."""
         return _log_std(self.running_variance)
+
+    @property
+    def log_scales(self) -> Tensor:
+        """The running log σ."""
+        return self.known_log_std()
+
+    @torch.no_grad()
+    def set_log_scales(self, log_scales: Tensor) -> None:
+        """Takes another running σ, until the next batch that it trains on."""
+        self.running_variance.copy_((2 * log_scales.clamp(-BOUND, BOUND)).exp())
+
+    def log_prob_at(
+        self,
+        log_scales: Float[Tensor, "*scales"],
+        parameters: Float[Tensor, "*stack batch event"],
+        x: Float[Tensor, "*stack batch event"],
+    ) -> Float[Tensor, "*stack batch"]:
+        """Returns log p(x|z) with a given log σ: not the batch's own, but the best one where it is learned."""
+        return self._score(self.features(x) - parameters.float(), log_scales.clamp(-BOUND, BOUND))
 
 
 def _log_std(variance: Tensor) -> Tensor:

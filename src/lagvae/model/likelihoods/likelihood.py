@@ -24,7 +24,8 @@ class Likelihood(Protocol):
       block after the other, ``[first of every dimension, second of every dimension, ...]``;
     * ``features(x)``: what the encoder is shown of prepared examples, where that is not x itself;
     * ``sees_batch``: whether an example's score depends on the others of its batch, False where it is not said;
-    * ``adapt(examples)``: sets what follows from the training data before the first step (location, scale).
+    * ``adapt(examples)``: sets what follows from the training data before the first step (location, scale);
+    * ``log_scales``, ``set_log_scales`` and ``log_prob_at``: see :class:`Scaled`.
     """
 
     name: str
@@ -56,6 +57,24 @@ class Adaptive(Protocol):
 
     def adapt(self, examples: Examples) -> None:
         """Sets them, before the first step."""
+        ...
+
+
+@runtime_checkable
+class Scaled(Protocol):
+    """A likelihood with scales of its own: all examples share them, but every member of a front has its own."""
+
+    @property
+    def log_scales(self) -> Tensor:
+        """The logarithms of its scales, or of what else it has one of per dimension or one of in all."""
+        ...
+
+    def set_log_scales(self, log_scales: Tensor) -> None:
+        """Takes others from now on."""
+        ...
+
+    def log_prob_at(self, log_scales: Tensor, parameters: Tensor, x: Tensor) -> Tensor:
+        """Returns log p(x|z) as it would be with others, which broadcast against x: their gradient passes."""
         ...
 
 

@@ -140,9 +140,14 @@ def summarize(problem: Problem, diagnosis: Sequence[Diagnosis], *, where: str = 
     epochs = max((found.epochs for found in diagnosis if found.epochs is not None), default=None)
     reachable = within_reach(problem, diagnosis)
     bounds = [str(reachable.constraints[found.name]) for found in diagnosis] if reachable else []
-    remedies = [f"{epochs} epochs"] if epochs else []
+    remedies = [budget(epochs, diagnosis[0].cause)] if epochs else []
     remedies.append(f"'{', '.join(bounds)}'" if bounds else "wider bounds")
     return f"missed {', '.join(missed)}{where}; try {' or '.join(remedies)}"
+
+
+def budget(epochs: int, cause: Cause) -> str:
+    """Returns a longer training in words: of what missed the bound."""
+    return f"a front of {epochs} epochs" if cause == "front" else f"{epochs} epochs"
 
 
 def round_outward(value: float, constraint: Constraint) -> float:

@@ -322,9 +322,10 @@ def check_setting(name: str, value: Any) -> Any:
                 raise SettingError(expected(f"names to {name}", got=repr(item), fix=nearest(str(item), known)))
         return tuple(dict.fromkeys(values))
     if get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple) or not all(_is_count(item, 1) for item in value):
+        counts = value if isinstance(value, list | tuple) else (value,)
+        if not all(_is_count(item, 1) for item in counts):
             raise SettingError(expected(f"positive whole numbers as {name}", got=repr(value), fix="1024 1024"))
-        return tuple(map(int, value))
+        return tuple(map(int, counts))
     if value is None and kind not in (int, float):
         return None
     if kind in (int, int | None):

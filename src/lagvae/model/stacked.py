@@ -123,7 +123,10 @@ def why_not_stacked(models: Sequence[VAE]) -> str:
         return "a likelihood or prior that learns"
     if sees_batch(first.likelihood):
         return "a likelihood that takes its scale from the batch"
-    if any(_plain(model.likelihood) != _plain(first.likelihood) for model in models):
+    if any(
+        type(model.likelihood) is not type(first.likelihood) or _plain(model.likelihood) != _plain(first.likelihood)
+        for model in models
+    ):
         return "likelihoods that differ"
     if any(isinstance(module, nn.modules.dropout._DropoutNd) for module in first.modules()):
         return "networks with dropout"

@@ -256,6 +256,10 @@ def with_decoder(layer: Callable[[], nn.Module]) -> list[Session]:
             lambda: [build("min neg_elbo", 0, likelihood="fixed_gaussian", noise_std=std) for std in (1.0, 0.1)],
             "likelihoods that differ",
         ),
+        (
+            lambda: [build("min neg_elbo", 0, likelihood=name) for name in ("bernoulli", "continuous_bernoulli")],
+            "likelihoods that differ",
+        ),
         (lambda: with_decoder(lambda: nn.Dropout(0.1)), "dropout"),
         (lambda: with_decoder(lambda: nn.BatchNorm1d(64)), "running statistics"),
     ],

@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from lagvae.errors import ShapeError, expected
 from lagvae.model.draw import Draw
 from lagvae.model.gaussian import LOG_STD_RANGE, DiagonalGaussian
-from lagvae.model.likelihoods.likelihood import sees_batch, show_encoder
+from lagvae.model.likelihoods.likelihood import Likelihood, Running, Scaled, sees_batch, show_encoder
 from lagvae.model.networks import ACTIVATIONS, FlatDecoder, FlatEncoder, MLPDecoder, MLPEncoder
 from lagvae.model.residual import ResidualDecoder, ResidualEncoder, ResidualLayer
 from lagvae.model.vae import VAE, current_precision
@@ -58,6 +58,7 @@ class StackedVAE:
         for name, stacked in self.weights.items():
             for row, own in zip(rows, stacked.detach().unbind(), strict=True):
                 row[name].data = own
+        self._likelihood = self._stack_likelihoods()
         self._encode = _stacked(models[0].encoder, self._of("encoder."))
         self._decode = _stacked(models[0].decoder, self._of("decoder."))
 
@@ -93,11 +94,23 @@ class StackedVAE:
             posterior=posterior,
             z=z,
             parameters=parameters.movedim(0, -3),
-            likelihood=self.models[0].likelihood,
+            likelihood=self._likelihood,
             draw_standard=lambda: torch.stack([own.prior_sample(mean) for mean, own in rows], dim=-3),
             draw_again=draw_again,
             prior=self.models[0].prior,
         )
+
+    def _stack_likelihoods(self) -> Likelihood:
+        """Returns the likelihood, with each model's own scales where it has any."""
+        first = self.models[0].likelihood
+        if isinstance(first, Running):
+            likelihoods = [model.likelihood for model in self.models]
+            return _Scoring(first, lambda parameters, x: first.log_prob_each(likelihoods, parameters, x))
+        name = _scales_in(first)
+        if isinstance(first, Scaled) and name is not None:
+            log_scales = self.weights[f"likelihood.{name}"].unsqueeze
+            return _Scoring(first, lambda parameters, x: first.log_prob_at(log_scales(1), parameters, x))
+        return first
 
     def _of(self, part: str) -> Weights:
         return {name.removeprefix(part): tensor for name, tensor in self.weights.items() if name.startswith(part)}
@@ -107,7 +120,7 @@ def why_not_stacked(models: Sequence[VAE]) -> str:
     """Returns why models cannot be stacked, in words; empty where they can.
 
     They need the same networks, without buffers or random numbers of their own, and the same likelihood and prior,
-    which learn nothing themselves.
+    which learn nothing themselves but scales.
     """
     first = models[0]
     shapes = {name: parameter.shape for name, parameter in first.named_parameters()}
@@ -115,13 +128,15 @@ def why_not_stacked(models: Sequence[VAE]) -> str:
     for model in models:
         if repr(model) != repr(first) or {n: p.shape for n, p in model.named_parameters()} != shapes:
             return "networks that differ"
-        if any(not torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers()):
+        own = {f"likelihood.{name}" for name in getattr(model.likelihood, "running", ())}
+        if any(not torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers() if name not in own):
             return "likelihoods adapted to different data"
     if any(name.startswith(("encoder.", "decoder.")) for name in buffers):
         return "networks with running statistics"
-    if any(not name.startswith(("encoder.", "decoder.")) for name in shapes):
+    scales = f"likelihood.{_scales_in(first.likelihood)}"
+    if any(not name.startswith(("encoder.", "decoder.")) and name != scales for name in shapes):
         return "a likelihood or prior that learns"
-    if sees_batch(first.likelihood):
+    if sees_batch(first.likelihood) and not isinstance(first.likelihood, Running):
         return "a likelihood that takes its scale from the batch"
     if any(
         type(model.likelihood) is not type(first.likelihood) or _plain(model.likelihood) != _plain(first.likelihood)
@@ -131,6 +146,23 @@ def why_not_stacked(models: Sequence[VAE]) -> str:
     if any(isinstance(module, nn.modules.dropout._DropoutNd) for module in first.modules()):
         return "networks with dropout"
     return ""
+
+
+class _Scoring:
+    """A likelihood that scores a stack's examples otherwise than one model's."""
+
+    def __init__(self, likelihood: Likelihood, log_prob: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self._likelihood, self.log_prob = likelihood, log_prob
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._likelihood, name)
+
+
+def _scales_in(likelihood: Likelihood) -> str | None:
+    """Returns the name of the parameter that holds a likelihood's scales, if one does."""
+    if not isinstance(likelihood, Scaled) or not isinstance(likelihood, nn.Module):
+        return None
+    return next((name for name, own in likelihood.named_parameters() if own is likelihood.log_scales), None)
 
 
 def _plain(likelihood: object) -> dict[str, object]:

@@ -12,6 +12,7 @@ from torch import nn
 
 import lagvae as lv
 from lagvae.duality.lagrangian import Lagrangian
+from lagvae.model.likelihoods.gaussian import FixedGaussian
 from lagvae.settings import Settings
 from lagvae.terms.term import term
 from lagvae.training.build import build_session
@@ -100,11 +101,31 @@ def test_every_rule_moves_as_it_does_alone(dual: str) -> None:
         {"optimizer": "sgd", "learning_rate": 0.01, "balance": False},
         {"optimizer": "adafactor"},
         {"likelihood": "fixed_gaussian", "dual": "zhao2018"},
+        {"likelihood": "gaussian"},
+        {"likelihood": "negative_binomial"},
+        {"likelihood": "optimal_gaussian"},
     ],
     ids=lambda changes: next(iter(changes.values())),
 )
 def test_networks_optimisers_and_likelihoods(changes: dict[str, Any]) -> None:
     assert_same_to_rounding(build_all(**changes), build_all(**changes), steps=6)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "optimal_gaussian"])
+def test_scales_are_each_ones_own(likelihood: str) -> None:
+    def runs() -> list[Session]:  # one seed: what is held out is the same, so that all are adapted to the same data
+        changes = {"likelihood": likelihood, "held_out": 0.3, "learning_rate": 5e-3}
+        return [build(f"min distortion + {beta}*rate", 0, **changes) for beta in (0.1, 10)]
+
+    stack = assert_same_to_rounding(runs(), runs(), steps=12)
+    low, high = (session.model.likelihood.log_scales.detach() for session in stack.sessions)
+    assert bool((low < high).all())
+    assert all(session.model.training for session in stack.sessions)
+
+
+def test_the_scale_of_a_batch_is_that_of_all_its_samples() -> None:
+    runs = functools.partial(build_all, ("min neg_iwae(samples=3)",) * 2, likelihood="optimal_gaussian")
+    assert_same_to_rounding(runs(), runs(), steps=8)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +252,29 @@ class Noisy(nn.Module):
         return self.layers(z)
 
 
+class Widening(FixedGaussian):
+    """σ learned, as the likelihood's own affair."""
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
+        self.raw = nn.Parameter(torch.zeros(1))
+
+    def known_log_std(self) -> torch.Tensor:
+        return self.raw
+
+
+class Batchwise(FixedGaussian):
+    """What an example scores depends on its batch."""
+
+    sees_batch = True
+
+
+def with_likelihoods(kind: type[FixedGaussian]) -> list[lv.VAE]:
+    shape = (1, 8, 8)
+    networks = [(lv.MLPEncoder(shape, 4, (16,)), lv.MLPDecoder(4, shape, (16,))) for _ in range(2)]
+    return [lv.VAE(*pair, latent_dim=4, likelihood=kind(shape)) for pair in networks]
+
+
 def with_decoder(layer: Callable[[], nn.Module]) -> list[Session]:
     def model() -> lv.VAE:
         return lv.VAE(lv.MLPEncoder((1, 8, 8), 4, (16,)), Noisy(layer()), latent_dim=4)
@@ -250,8 +294,8 @@ def with_decoder(layer: Callable[[], nn.Module]) -> list[Session]:
         (lambda: [build(PROBLEMS[0], 0), build(PROBLEMS[0], 0, held_out=0.2)], "held-out data in some only"),
         (lambda: [build("min neg_elbo", 0), build("min neg_elbo", 0, hidden=(16,))], "networks that differ"),
         (lambda: build_all(("min neg_elbo",) * 2, prior="flow"), "a likelihood or prior that learns"),
-        (lambda: build_all(("min neg_elbo",) * 2, likelihood="gaussian", held_out=0.3), "likelihood"),
-        (lambda: build_all(("min neg_elbo",) * 2, likelihood="optimal_gaussian"), "takes its scale from the batch"),
+        (lambda: [build("min neg_elbo", 0, model=m) for m in with_likelihoods(Widening)], "that learns"),
+        (lambda: [build("min neg_elbo", 0, model=m) for m in with_likelihoods(Batchwise)], "from the batch"),
         (
             lambda: [build("min neg_elbo", 0, likelihood="fixed_gaussian", noise_std=std) for std in (1.0, 0.1)],
             "likelihoods that differ",

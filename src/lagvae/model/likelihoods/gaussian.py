@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from lagvae.data.checks import check_finite
 from lagvae.data.examples import Examples
 from lagvae.data.moments import moments
 from lagvae.errors import SettingError, expected
-from lagvae.model.likelihoods.likelihood import BOUND, as_intensities, bounded, dimensions_of
+from lagvae.model.likelihoods.likelihood import BOUND, Likelihood, as_intensities, bounded, dimensions_of
 
 DECAY = 0.9
 """How much of its running variance an :class:`OptimalGaussian` keeps at a step: about ten batches, so that a short run
@@ -169,6 +170,7 @@ class OptimalGaussian(Gaussian):
 
     name = "optimal_gaussian"
     sees_batch = True
+    running = ("running_variance", "batches")
     running_variance: Tensor
     batches: Tensor
 
@@ -183,12 +185,33 @@ class OptimalGaussian(Gaussian):
             return self.known_log_std()
         over = tuple(range(residual.dim() - 1 if self.dimensions > 1 else residual.dim()))
         variance = residual.square().mean(over).reshape(self.dimensions)
-        with torch.no_grad():
-            # A plain mean first, so that the running value forgets the untrained decoder at once.
-            self.batches += 1
-            share = torch.clamp_min(1 / self.batches, 1 - DECAY)
-            self.running_variance.lerp_(variance.detach(), share)
+        self._remember(variance)
         return _log_std(variance)
+
+    def log_prob_each(
+        self,
+        likelihoods: Sequence[Likelihood],
+        parameters: Float[Tensor, "*again models batch event"],
+        x: Float[Tensor, "*again models batch event"],
+    ) -> Float[Tensor, "*again models batch"]:
+        """Returns log p(x|z) of several models, each with the σ of its own batch, or its own running one."""
+        each = [own for own in likelihoods if isinstance(own, OptimalGaussian)]
+        residual = self.features(x) - parameters.float()
+        if self.training:
+            rows = residual.movedim(-3, 0).flatten(1, -2).square().mean(1)
+            variances = rows if self.dimensions > 1 else rows.mean(-1, keepdim=True)
+            for own, variance in zip(each, variances, strict=True):
+                own._remember(variance)
+        else:
+            variances = torch.stack([own.running_variance for own in each])
+        return self._score(residual, _log_std(variances).unsqueeze(1))
+
+    @torch.no_grad()
+    def _remember(self, variance: Tensor) -> None:
+        # A plain mean first, so that the running value forgets the untrained decoder at once.
+        self.batches += 1
+        share = torch.clamp_min(1 / self.batches, 1 - DECAY)
+        self.running_variance.lerp_(variance.detach(), share)
 
     def known_log_std(self) -> Tensor:
         """Returns the running log σ."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -25,7 +26,8 @@ class Likelihood(Protocol):
     * ``features(x)``: what the encoder is shown of prepared examples, where that is not x itself;
     * ``sees_batch``: whether an example's score depends on the others of its batch, False where it is not said;
     * ``adapt(examples)``: sets what follows from the training data before the first step (location, scale);
-    * ``log_scales``, ``set_log_scales`` and ``log_prob_at``: see :class:`Scaled`.
+    * ``log_scales``, ``set_log_scales`` and ``log_prob_at``: see :class:`Scaled`;
+    * ``running`` and ``log_prob_each``: see :class:`Running`.
     """
 
     name: str
@@ -57,6 +59,18 @@ class Adaptive(Protocol):
 
     def adapt(self, examples: Examples) -> None:
         """Sets them, before the first step."""
+        ...
+
+
+@runtime_checkable
+class Running(Protocol):
+    """A likelihood that takes its scales from the batch: how several models, each with its own batch, run as one."""
+
+    running: tuple[str, ...]
+    """The names of the buffers in which a model keeps what it has seen."""
+
+    def log_prob_each(self, likelihoods: Sequence[Likelihood], parameters: Tensor, x: Tensor) -> Tensor:
+        """Returns log p(x|z) of every model, [*again models batch], by each one's own likelihood."""
         ...
 
 

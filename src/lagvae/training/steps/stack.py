@@ -83,8 +83,7 @@ class StackSession:
         values = self._measure(raw[0], self._batches)
         measured = values.detach().unsqueeze(1)
         if self._held_out:
-            with torch.no_grad():
-                measured = torch.stack([values.detach(), self._measure(raw[1], self._held_out)], dim=1)
+            measured = torch.stack([values.detach(), self._measure_held_out(raw[1])], dim=1)
         violations = self.lagrangian.violations(measured[:, -1])
         weights = self.lagrangian.weights(self.rule.primal_multipliers(violations))
         scale = torch.where(self._balance, (weights.abs() @ self._units).clamp_min(1e-12), 1.0)
@@ -106,6 +105,14 @@ class StackSession:
         self.model.release(index)
         own = self.sessions[index].optimizer
         self.rows = [rows for rows in self.rows if rows.optimizer is not own]
+
+    @torch.no_grad()
+    def _measure_held_out(self, raw: Tensor) -> Float[Tensor, "models terms"]:
+        first = self.sessions[0].model.eval()  # a stack's likelihood is in training if the first one's is
+        try:
+            return self._measure(raw, self._held_out)
+        finally:
+            first.train()
 
     def _measure(self, raw: Tensor, batches: Sequence[Batches]) -> Float[Tensor, "models terms"]:
         likelihood = self.sessions[0].model.likelihood

@@ -147,6 +147,8 @@ class FrontSettings:
     """How fast the modulation learns beside the weights: more is better for high weights of rate, less for low ones."""
 
     def __post_init__(self) -> None:
+        for name, value in _checked_fields(dataclasses.asdict(self)).items():
+            object.__setattr__(self, name, value)
         if not 0 < self.beta_low < self.beta_high < math.inf:
             got = f"{self.beta_low:g} and {self.beta_high:g}"
             raise SettingError(expected("0 < beta_low < beta_high", got=got, fix="0.1 and 10"))
@@ -164,15 +166,23 @@ class FrontSettings:
         Raises:
             SettingError: A name is unknown or a value of another type or out of range.
         """
-        kinds = get_type_hints(FrontSettings)
-        for name, value in fields.items():
-            if name not in kinds:
-                raise SettingError(expected("a setting of a front", got=f"'{name}'", fix=nearest(str(name), kinds)))
-            wanted = (int, float) if kinds[name] is float else kinds[name]
-            if not isinstance(value, wanted) or isinstance(value, bool):
-                fix = f"a value such as {getattr(FrontSettings(), name)!r}"
-                raise SettingError(expected(f"{kinds[name].__name__} as {name}", got=repr(value), fix=fix))
-        return FrontSettings(**fields)
+        return FrontSettings(**_checked_fields(fields))
+
+
+def _checked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings of a front in plain numbers and words."""
+    kinds = get_type_hints(FrontSettings)
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in kinds:
+            raise SettingError(expected("a setting of a front", got=f"'{name}'", fix=nearest(str(name), kinds)))
+        kind = kinds[name]
+        wanted = {float: Real, int: Integral, str: str}[kind]
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            fix = f"a value such as {FrontSettings.__dataclass_fields__[name].default!r}"
+            raise SettingError(expected(f"{kind.__name__} as {name}", got=repr(value), fix=fix))
+        found[name] = kind(value)
+    return found
 
 
 GAMMA_LOW = 10.0
@@ -190,8 +200,10 @@ class Settings:
     output: OutputSettings = field(default_factory=OutputSettings)
 
     def __post_init__(self) -> None:
-        for name, value in self.flat().items():
-            check_setting(name, value)
+        for section in dataclasses.fields(self):
+            part = getattr(self, section.name)
+            checked = {name: check_setting(name, value) for name, value in dataclasses.asdict(part).items()}
+            object.__setattr__(self, section.name, type(part)(**checked))
 
     def replace(self, **changes: Any) -> Settings:
         """Returns these settings with some changed, whichever section they stand in.

@@ -132,7 +132,9 @@ class LagVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         settings = Settings().replace(**{"precision": "float32", **(self.settings or {}), **own})
         # Every row is learned from: what is unseen is the caller's to keep aside, by train_test_split or a search.
         solution = fit(self.problem, Data("", rows, rows), settings=settings, progress=self.verbose)
-        if solution.status in (Status.DIVERGED, Status.STOPPED):
+        if solution.status is Status.STOPPED:
+            raise KeyboardInterrupt  # a search would take any other for a fit that failed, and go on
+        if solution.status is Status.DIVERGED:
             raise SolveError(solution.message)
         if solution.status is Status.INFEASIBLE:
             warnings.warn(solution.message, ConvergenceWarning, stacklevel=2)

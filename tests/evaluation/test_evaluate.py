@@ -199,6 +199,25 @@ def test_few_batches_are_drawn_again_in_other_orders(model: VAE, digits: lv.Data
     assert whole["mmd_biased"].standard_error > 0
 
 
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("size", [64, 130])
+def test_the_error_of_few_batches_is_that_of_other_examples(size: int) -> None:
+    @lv.term
+    def squares(draw: Any) -> Tensor:
+        return draw.posterior.mean.square().sum(1)
+
+    model = mlp_vae((6,), latent_dim=3, hidden=(8,), generator=torch.Generator().manual_seed(0))
+    problem = lv.Problem.parse("min neg_elbo s.t. squares <= 1")
+    found = []
+    for seed in range(60):
+        x = torch.rand(size, 6, generator=torch.Generator().manual_seed(seed))
+        data = lv.Data("random", Examples(x), Examples(x[:2]))
+        found.append(measure(model, data, problem, batch_size=64, seed=seed)["train"]["constraint:squares"])
+    spread = float(torch.tensor([one.value for one in found]).std())
+    reported = float(torch.tensor([one.standard_error for one in found]).square().mean().sqrt())
+    assert 0.75 < reported / spread < 1.35
+
+
 def test_it_leaves_the_model_and_the_random_state_alone(model: VAE, digits: lv.Data) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()

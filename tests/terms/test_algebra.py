@@ -217,8 +217,8 @@ def test_what_was_never_reached_is_no_best(value: float) -> None:
 
 
 def test_units_have_names() -> None:
-    names = [c.unit_name for c in (neg_elbo <= 86, mmd <= 5e-4, mmd + rate <= 20)]
-    assert names == ["nat", "1e-4", "unit"]
+    constraints = (neg_elbo <= 86, mmd <= 5e-4, mmd + rate <= 20, 1.5 * mmd <= 1e-3, 12_000 * mmd <= 8)
+    assert [c.unit_name for c in constraints] == ["nat", "1e-4", "unit", "1.5e-4", "1.2"]
 
 
 def test_a_bound_weighs_the_same_in_whatever_scale_it_is_written() -> None:

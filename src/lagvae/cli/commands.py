@@ -83,6 +83,9 @@ class Train:
         if self.resume:
             return RunFolder(self.resume).read_config()
         described = read_config_file(Path(self.config)) if self.config else {}
+        if described.get("front"):
+            fix = f"lagvae front --resume {Path(str(self.config)).parent}"
+            raise SettingError(expected("the configuration of a run", got="a front's", fix=fix))
         if described.get("custom"):
             own = described["custom"]
             own = ", ".join(map(str, own)) if isinstance(own, list) else own

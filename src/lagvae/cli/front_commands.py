@@ -59,6 +59,7 @@ class Front:
             data = data or config["data"]
             problems, method = tuple(map(str, described.pop("problems", ()))), described.pop("method", None)
             front = FrontSettings.of(described) if method is None else front
+            self._check_resumes(problems, method or "amortised", front)
         if not data:
             raise SettingError(expected("data", got="none", fix="--data mnist, --data digits, or --data FILE.npy"))
         made = fit_front(
@@ -80,6 +81,22 @@ class Front:
             print_front(made)
         is_whole = all(point.status in ("feasible", "infeasible") for point in made.points)
         return 0 if is_whole and made.status not in ("diverged", "stopped") else 1
+
+    def _check_resumes(self, problems: tuple[str, ...], method: str, front: FrontSettings) -> None:
+        """Raises SettingError where something else is asked for than the front in the folder."""
+        from lagvae.front.dedicated.ranges import expand_ranges
+
+        ours = tuple(str(one) for text in self.problems for one in expand_ranges(text))
+        asked = (
+            ("problems", ours, problems, ()),
+            ("method", self.method, method, None),
+            ("--out", self.out, self.resume, None),
+            ("ranges", self.front, front, FrontSettings()),
+        )
+        for what, given, theirs, unasked in asked:
+            if given not in (unasked, theirs):
+                fix = f"lagvae front --resume {self.resume} alone, or another front with --out"
+                raise SettingError(expected(f"the {what} of the front in {self.resume}", got=str(given), fix=fix))
 
 
 @dataclass
@@ -104,7 +121,7 @@ class Solve:
     """Print what is written to evaluation.json instead of tables."""
 
     def run(self) -> int:
-        """Prints the solution; 0."""
+        """Prints the solution; 0, or 1 where polishing it diverged or was stopped."""
         from lagvae.cli.tables import print_solution
         from lagvae.front.amortised.front import AmortisedFront
         from lagvae.front.fit_front import load_front
@@ -123,11 +140,11 @@ class Solve:
         elif self.polish:
             raise SettingError(expected("an amortised front to polish on", got=f"{found.method}", fix="lagvae train"))
         else:
-            solution = found.solve(self.problem, on=self.on, out=self.out)
+            solution = found.solve(self.problem, on=self.on, out=self.out, overwrite=self.overwrite)
         if self.json:
             print(json.dumps(to_plain(solution.as_dict()), indent=2))
         else:
             print_solution(solution)
             if self.out is None:
                 print(f'\nkeep it  lagvae solve {Path(self.front)} "{self.problem}" --out runs/from-front')
-        return 0
+        return 1 if solution.status in ("diverged", "stopped") else 0

@@ -67,7 +67,10 @@ def front_table(front: Front) -> Table:
 
 
 def _bound(front: Front) -> str:
-    """Returns a bound on neg_elbo that the front keeps: four nats above its best."""
+    """Returns a bound on neg_elbo that some members keep and others do not: four nats above its best, or less."""
     part = front.judged()
     values = [value for point in front.points if not math.isnan(value := point.value("neg_elbo", part))]
-    return f"{math.ceil(min(values) + 4)}" if values else "86"
+    if not values:
+        return "86"
+    room = min(4.0, (max(values) - min(values)) / 2)
+    return f"{math.ceil(min(values) + 4)}" if room == 4.0 else f"{min(values) + room:.3g}"

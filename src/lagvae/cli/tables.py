@@ -51,7 +51,11 @@ def print_solution(solution: Solution) -> None:
     for tracker, tracked in RunFolder(solution.folder).read_tracked().items():
         console.print(f"{tracker:<8} {tracked['where']}", markup=False, soft_wrap=True)
     if solution.status is Status.STOPPED:
-        console.print(f"next     lagvae train --resume {solution.folder}", markup=False, soft_wrap=True)
+        own = (solution.config or {}).get("custom")
+        command = f"lagvae train --resume {solution.folder}"
+        if own:
+            command = f"lv.fit(..., out='{solution.folder}', resume=True) with the same {', '.join(own)}"
+        console.print(f"next     {command}", markup=False, soft_wrap=True)
     elif solution.status is not Status.DIVERGED:
         for command in ("evaluate", "encode", "sample"):
             console.print(f"next     lagvae {command} {solution.folder}", markup=False, soft_wrap=True)
@@ -82,8 +86,9 @@ def print_probe(probe: Probe, *, data: str) -> None:
 
 
 def probe_table(probe: Probe) -> Table:
-    """Returns quantity × (β = 0.1, the VAE, β = 10), on the training data."""
-    caption = "training data; nats per example, ± one standard error"
+    """Returns quantity × (β = 0.1, the VAE, β = 10), on the data that bounds are judged on."""
+    is_held_out = probe.settings.dual.held_out > 0
+    caption = f"{'held-out' if is_held_out else 'training'} data; nats per example, ± one standard error"
     table = Table(header_style="bold", caption=caption, caption_justify="left")
     table.add_column("quantity")
     table.add_column("unit", style="dim")

@@ -70,5 +70,5 @@ def _mend(value: float) -> str:
     if not math.isfinite(value):
         return "removing the examples that are not finite, or replacing their values"
     if 1 < value <= 255:
-        return "dividing the values by 255"
+        return "dividing the values by 255, or by the largest that they may have"
     return "rescaling the values, e.g. (x - x.min()) / (x.max() - x.min())"

@@ -1,7 +1,7 @@
 """What multipliers mean: the price of each bound, which bounds are active, and the weights that users know.
 
-At a saddle point a multiplier is a shadow price: the optimal value of the objective changes by -λ
-per unit of the bound. Everything that reports multipliers takes its words from here.
+At a saddle point a multiplier is a shadow price: by loosening a bound by one unit the optimal objective gets better
+by λ, on the data that the weights are trained on. Everything that reports multipliers takes its words from here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def price(constraint: Constraint, multiplier: float) -> float:
 
     Loosening the bound by one unit (1 nat, 1e-4 of MMD²) improves the objective, as it is stated
     and with its weights, by as much, to first order. Of an equality it is *raising* that does, and
-    the price may be negative. Maximised mutual information is counted by its lower bound.
+    the price may be negative. Maximised mutual information is counted by its lower bound. Both are those of the
+    training data: with bounds judged on held-out data the multipliers are of the member that keeps them there, but
+    what a looser bound would gain there is less, the more the networks overfit.
 
     Args:
         constraint: Whose bound.

@@ -74,7 +74,8 @@ def assess(
     * ``kl_to_prior`` by that density (low), ``kl_to_prior_upper`` by the mixture (high), ``total_correlation`` (low);
     * ``mmd_imq``: MMD² in a kernel that sees narrow codes too, and ``mmd_imq_p_value``;
     * ``active_units``, and ``rate_of_dimension_0`` and so on;
-    * ``linear_probe``, where there are labels: the accuracy on this part of a probe that learned from train.
+    * ``linear_probe``, where there are labels, of five examples each or more: the accuracy on this part of a probe that
+      learned from train.
 
     The density and the probe learn from one half of the training codes and are scored on the other, or on another part.
     What a few examples cannot tell is left out: on under 16 all about codes, on under 100 in train all that is fitted.
@@ -175,7 +176,7 @@ def _describe_fitted(codes: Codes, part: str, learned: _Learned, seed: int, stag
         "total_correlation": total_correlation(codes, density, seed=seed, advance=advance),
     }
     lesson = learned.seen.pick(torch.arange(min(len(learned.seen), COMPARED)))
-    if lesson.labels is not None and codes.labels is not None and len(lesson.labels.unique()) > 1:
+    if lesson.labels is not None and codes.labels is not None and 1 < len(lesson.labels.unique()) <= len(lesson) / 5:
         stage(f"linear probe, {part}", 1)
         found["linear_probe"] = linear_probe(lesson, codes)
     return found

@@ -84,7 +84,10 @@ def check_measured(names: Iterable[str], known: Iterable[str], divergence: MMD) 
 def _sum(measured: Measured, weights: Mapping[Term, float]) -> Estimate:
     """Returns the estimate of a weighted sum; unless it was measured itself, its error is as if all went one way."""
     known = measured.estimates
-    parts = {tabulated_as(term, measured.divergence): weight for term, weight in weights.items()}
+    parts: dict[str, float] = {}
+    for term, weight in weights.items():  # several of one name where estimators differ, of one mean
+        name = tabulated_as(term, measured.divergence)
+        parts[name] = parts.get(name, 0.0) + weight
     if set(parts) == {distortion.name, rate.name} and len(set(parts.values())) == 1:
         parts = {neg_elbo.name: next(iter(parts.values()))}
     check_measured(parts, known, measured.divergence)

@@ -72,10 +72,10 @@ def fit_front(
 
         min over θ of E_(β, γ) [ (D + β R + γ mmd) / max(1, γ · chance) ],
 
-    (*chance*: what a perfect q(z) measures of mmd among the few codes of a step) in little more time than one ordinary
-    run; problems are solved on it afterwards, by :meth:`~lagvae.front.amortised.front.AmortisedFront.solve`, without
-    training. ``dedicated`` trains a run for each problem, several as one where that pays; ``path`` lets each go on from
-    the one before it.
+    (*chance*: the mean of a biased mmd of a perfect q(z) among the few codes of a step) in little more time than one
+    ordinary run; problems are solved on it afterwards, by
+    :meth:`~lagvae.front.amortised.front.AmortisedFront.solve`, without training. ``dedicated`` trains a run for each
+    problem, several as one where that pays; ``path`` lets each go on from the one before it.
 
     Args:
         data: As for ``fit``.
@@ -118,7 +118,13 @@ def fit_front(
         raise SettingError(expected("points that do not wait for each other", got=method, fix="--method dedicated"))
     if stack not in (None, "auto") and (not isinstance(stack, int) or stack < 1):
         raise SettingError(expected("auto or a whole number ≥ 1 as stack", got=repr(stack), fix="stack='auto'"))
+    if stack is not None and method != "dedicated":
+        raise SettingError(expected("no stack", got=f"{stack!r} for {method}", fix="method='dedicated'"))
     front, settings = _settings(front, settings or read_preset(preset), changes, optimizer)
+    if method != "amortised" and front != FrontSettings():
+        unusual = dataclasses.asdict(front).items() - dataclasses.asdict(FrontSettings()).items()
+        got = ", ".join(f"{name}={value}" for name, value in sorted(unusual))
+        raise SettingError(expected(f"no settings of an amortised front for {method}", got=got, fix="leaving them out"))
     texts = [problems] if isinstance(problems, str | Problem) else list(problems)
     asked = [one for text in texts for one in expand_ranges(str(text))]
     if (method == "amortised") == bool(asked):
@@ -178,9 +184,9 @@ def load_front(
     content, settings, opened = read_json(run.path / FRONT, fix=again), settings_of(config), None
     if data is not None or config["data"]:
         opened = open_data(config["data"] if data is None else data, folder=data_folder, progress=False)
-        opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
-        if data is None:
-            opened.check_fingerprint(config.get("data_fingerprint"))
+        whole, opened = opened, opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
+        if data is None:  # an amortised front was told what is left, one of runs the whole
+            (opened if content["method"] == "amortised" else whole).check_fingerprint(config.get("data_fingerprint"))
     try:
         if content["method"] == "amortised":
             return read_amortised(run, content, model=model, data=opened)

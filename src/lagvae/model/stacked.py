@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -58,13 +58,16 @@ class StackedVAE:
         for name, stacked in self.weights.items():
             for row, own in zip(rows, stacked.detach().unbind(), strict=True):
                 row[name].data = own
-        self._likelihood = self._stack_likelihoods()
+        # A likelihood of the stack's own: what becomes of the first model is no matter of the others.
+        self.likelihood = copy.deepcopy(models[0].likelihood)
+        self._likelihoods = [model.likelihood for model in models]
+        self._scoring = self._stack_likelihoods()
         self._encode = _stacked(models[0].encoder, self._of("encoder."))
         self._decode = _stacked(models[0].decoder, self._of("decoder."))
 
     def draw(self, x: Float[Tensor, "models batch *event"], streams: Sequence[Streams]) -> Draw:
         """Runs a prepared batch for each model through it: one z per example, of its own posterior's stream."""
-        output = self._encode(show_encoder(self.models[0].likelihood, x))
+        output = self._encode(show_encoder(self.likelihood, x))
         mean, log_std = (part.float() for part in (output.chunk(2, -1) if isinstance(output, Tensor) else output))
         posterior = DiagonalGaussian(mean, log_std.clamp(*LOG_STD_RANGE))
         return self._draw_at(x.flatten(2), posterior, streams, current_precision(x.device))
@@ -73,6 +76,19 @@ class StackedVAE:
         """Gives a model's parameters memory of their own again: the stack trains it no further."""
         for parameter in self.models[index].parameters():
             parameter.data = parameter.data.clone()
+        self._likelihoods[index] = copy.deepcopy(self._likelihoods[index])
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Examples are no batches to train on while it lasts: scales that follow the batch are the running ones."""
+        if not isinstance(self.likelihood, nn.Module):
+            yield
+            return
+        self.likelihood.eval()
+        try:
+            yield
+        finally:
+            self.likelihood.train()
 
     def _draw_at(
         self,
@@ -94,7 +110,7 @@ class StackedVAE:
             posterior=posterior,
             z=z,
             parameters=parameters.movedim(0, -3),
-            likelihood=self._likelihood,
+            likelihood=self._scoring,
             draw_standard=lambda: torch.stack([own.prior_sample(mean) for mean, own in rows], dim=-3),
             draw_again=draw_again,
             prior=self.models[0].prior,
@@ -102,15 +118,14 @@ class StackedVAE:
 
     def _stack_likelihoods(self) -> Likelihood:
         """Returns the likelihood, with each model's own scales where it has any."""
-        first = self.models[0].likelihood
-        if isinstance(first, Running):
-            likelihoods = [model.likelihood for model in self.models]
-            return _Scoring(first, lambda parameters, x: first.log_prob_each(likelihoods, parameters, x))
-        name = _scales_in(first)
-        if isinstance(first, Scaled) and name is not None:
+        own = self.likelihood
+        if isinstance(own, Running):
+            return _Scoring(own, lambda parameters, x: own.log_prob_each(self._likelihoods, parameters, x))
+        name = _scales_in(own)
+        if isinstance(own, Scaled) and name is not None:
             log_scales = self.weights[f"likelihood.{name}"].unsqueeze
-            return _Scoring(first, lambda parameters, x: first.log_prob_at(log_scales(1), parameters, x))
-        return first
+            return _Scoring(own, lambda parameters, x: own.log_prob_at(log_scales(1), parameters, x))
+        return own
 
     def _of(self, part: str) -> Weights:
         return {name.removeprefix(part): tensor for name, tensor in self.weights.items() if name.startswith(part)}

@@ -154,6 +154,10 @@ def restore_optimizer(optimizer: Any, prefix: str, tensors: dict[str, Tensor], s
         if key.startswith(prefix + "/"):
             index, name = key.removeprefix(prefix + "/").split("/", 1)
             state.setdefault(int(index), {})[name] = tensor
+    if len(saved["groups"]) != len(optimizer.param_groups):
+        theirs, ours = len(saved["groups"]), len(optimizer.param_groups)
+        wanted = f"an optimiser of {theirs} group{'s' if theirs > 1 else ''} of weights, as the checkpoint's"
+        raise CheckpointError(expected(wanted, got=ours, fix="the same optimizer, or another --out"))
     # Whether a step can be recorded is the device's affair, and not that of the one it was saved on.
     groups = [
         {**group, "capturable": own["capturable"]} if "capturable" in own else group

@@ -89,6 +89,7 @@ class RunFolder:
 
     def create(self, config: Config) -> None:
         """Starts afresh: clears an earlier run, or front, and writes the configuration."""
+        text = _config_text(config).encode()  # before anything is cleared: it may hold what cannot be written
         try:
             for stale in (self.metrics_file, self.evaluation_file, self.estimates_file):
                 stale.unlink(missing_ok=True)
@@ -99,7 +100,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        write_whole(self.config_file, _config_text(config).encode())
+        write_whole(self.config_file, text)
         self.identity = _identity(config)
 
     def read_config(self) -> Config:
@@ -297,6 +298,10 @@ def settings_of(config: Config, *, base: Settings | None = None) -> Settings:
 
 def _config_text(config: Config) -> str:
     heading = "# Repeats this run: lagvae train --config config.yaml --out ANOTHER/FOLDER\n"
+    if config.get("front"):
+        heading = "# A front. Goes on with it: lagvae front --resume FOLDER\n"
+    elif config.get("custom"):
+        heading = f"# A run with its own {', '.join(config['custom'])}, which stand in no file: lv.fit with the same\n"
     return heading + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
 
 
@@ -325,12 +330,11 @@ def _remove(path: Path) -> None:
 
 
 def _of_another_run(what: str, theirs: object, ours: object) -> CheckpointError:
+    fix = "lagvae train --resume without it, or another --out"
+    if what == "custom" and theirs:
+        fix = "lv.fit with the same parts and resume=True, or another --out"
     return CheckpointError(
-        expected(
-            f"to resume with the run's own {what} ({_short(theirs)})",
-            got=_short(ours),
-            fix="lagvae train --resume without it, or another --out",
-        )
+        expected(f"to resume with the run's own {what} ({_short(theirs)})", got=_short(ours), fix=fix)
     )
 
 

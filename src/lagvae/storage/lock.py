@@ -130,9 +130,14 @@ def _take(path: Path) -> int:
     if stale is not None:
         text = f"{path.parent} was locked by {stale}, which has ended without a word: going on in its place"
         warnings.warn(text, DamageWarning, stacklevel=4)
-    os.ftruncate(handle, 0)
-    os.lseek(handle, 0, os.SEEK_SET)
-    os.write(handle, json.dumps(asdict(Holder.here())).encode())
+    try:
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, json.dumps(asdict(Holder.here())).encode())
+    except BaseException:  # on a full disk: what cannot be signed is not held
+        path.unlink(missing_ok=True)
+        os.close(handle)
+        raise
     return handle
 
 

@@ -220,7 +220,10 @@ class Constraint:
         """The natural unit in words: ``nat``, ``1e-4`` (of MMD²), or ``unit`` of a user's own quantity."""
         if self.in_nats:
             return "nat"
-        return "unit" if self.unit == 1 else f"{self.unit:.0e}".replace("e-0", "e-")
+        if self.unit == 1:
+            return "unit"
+        digits, _, exponent = f"{self.unit:.1e}".partition("e")
+        return f"{self.unit:.2g}" if int(exponent) in (-1, 0, 1) else f"{digits.removesuffix('.0')}e{int(exponent)}"
 
     @property
     def in_nats(self) -> bool:

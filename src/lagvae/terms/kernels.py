@@ -66,7 +66,8 @@ class InverseMultiquadricKernel:
     """k(a,b) = Σ_s C_s / (C_s + ‖a-b‖²) with C_s = 2 · c · s, s ∈ {.1, .2, .5, 1, 2, 5, 10}.
 
     Expectations under the prior use C/(C+r) = ∫ e^(-t) e^(-t r/C) dt: a mixture of Gaussian
-    kernels, integrated by Gauss-Legendre quadrature in t/(1+t) to about 1e-8 where ‖z‖ ≤ 20.
+    kernels, integrated by Gauss-Legendre quadrature in t/(1+t) to about 1e-8 where ‖z‖ ≤ 20, in one dimension to
+    1e-6; less in bandwidths under a tenth of the usual one.
 
     Attributes:
         squared_bandwidth: c; the latent dimension matches the prior's own distances.

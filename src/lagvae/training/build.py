@@ -57,8 +57,8 @@ def build_session(
     if model is None:
         settings, _ = settle_likelihood(settings, data)
         model = build_vae(data.train.event_shape, settings.network, generator=streams.initial_weights)
-        if isinstance(model.likelihood, Adaptive):
-            model.likelihood.adapt(data.train)
+    if isinstance(model.likelihood, Adaptive) and not getattr(model.likelihood, "is_adapted", False):
+        model.likelihood.adapt(data.train)
     model.check_data(data)
 
     model.to(device).train()

@@ -10,7 +10,7 @@ from typing import Any
 
 from lagvae.data.dataset import Data, Source, open_data
 from lagvae.duality.rules import DualRuleFactory, rule_from
-from lagvae.errors import ProblemError, expected
+from lagvae.errors import ProblemError, SettingError, expected
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
@@ -151,6 +151,8 @@ def fitting(
         progress: As for :func:`fit`.
         company: Of a run that takes its steps together with others.
     """
+    if model is not None and start is not None:
+        raise SettingError(expected("a model or a start", got="both", fix="start alone: its model is trained on"))
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     own = model
     if start is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 
 import yaml
@@ -66,7 +67,7 @@ def unpack(files: Mapping[str, bytes], *, model: VAE | None = None) -> Solution:
             if _sha256(files[name]) != digest:
                 raise ValueError(f"another {name} than was saved")
         config, weights = yaml.safe_load(files[CONFIG]), load(files[WEIGHTS])
-        multipliers = list(content["multipliers"].values())
+        multipliers = [math.nan if one is None else one for one in content["multipliers"].values()]
         return build_solution(config, weights, multipliers, content, model=model, where="the saved model")
     except LagvaeError:
         raise

@@ -94,6 +94,8 @@ def _take_steps(
                     live.remove((row, place))
                     stack.release(row)
                     yield place, _result(end)
+        if interrupt.requested and stack.step == stack.total_steps:
+            raise KeyboardInterrupt  # while they were evaluated, which nobody else hears
 
 
 def _result(end: StopIteration | LagvaeError) -> Solution | LagvaeError:

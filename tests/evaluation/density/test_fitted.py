@@ -14,6 +14,7 @@ from lagvae.evaluation.density import autoregressive
 from lagvae.evaluation.density.autoregressive import AutoregressiveMixture, fit_autoregressive
 from lagvae.evaluation.density.fitted import Candidate, Density, fit_density, fit_gaussian, fit_mixture
 from lagvae.evaluation.density.kernel import fit_kernel_density
+from lagvae.evaluation.latent.information import density_information
 from truth_codes import ClusteredCodes, GaussianCodes
 
 CLUSTERS = ClusteredCodes(centres=((-1.5, 0.0), (1.0, 1.2), (0.5, -1.0)), weights=(0.5, 0.3, 0.2), std=0.3)
@@ -46,7 +47,7 @@ def test_every_density_is_normalised_and_near_the_entropy(candidate: Candidate, 
 
 def test_the_best_held_out_score_wins(few_steps: None) -> None:
     clusters = fit_density(CLUSTERS.sample(3000, seed=0))
-    assert set(clusters.scores) == {"gaussian", "mixture", "autoregressive"}
+    assert set(clusters.scores) == {"prior", "gaussian", "mixture", "autoregressive"}
     assert clusters.scores[clusters.name] == max(clusters.scores.values())
     assert clusters.name != "gaussian"
     gaussian = fit_density(GaussianCodes(2.0, 6).sample(1000, seed=0))
@@ -54,10 +55,29 @@ def test_the_best_held_out_score_wins(few_steps: None) -> None:
 
 
 def test_a_gaussian_by_the_textbook() -> None:
-    codes = GaussianCodes(2.0, 5, variance=0.3, shift=2.0).sample(500, seed=0)
-    z = codes.z.double()
-    exact = torch.distributions.MultivariateNormal(z.mean(0), torch.cov(z.T))
+    even = GaussianCodes(2.0, 5, variance=0.3, shift=2.0).sample(500, seed=0)
+    z = even.z.double() * torch.tensor([1.0, 2.0, 0.5, 1.5, 3.0])
+    codes = Codes(even.posterior, z)
+    s, mean, count = torch.cov(z.T, correction=0), z.mean(0), len(z)
+    scale = s.diagonal().mean()
+    # Ledoit and Wolf's share of the sphere in the covariance, lemmas 3.2 to 3.4.
+    distance = (s - scale * torch.eye(5)).square().sum()
+    noise = sum((torch.outer(row, row) - s).square().sum() for row in z - mean) / count**2
+    share = torch.minimum(noise, distance) / distance
+    assert 0 < share < 0.5
+    covariance = (1 - share) * s + share * scale * torch.eye(5)
+    exact = torch.distributions.MultivariateNormal(mean, covariance)
     torch.testing.assert_close(fit_gaussian(codes).log_prob(z), exact.log_prob(z), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [40, 120, 200])
+def test_few_codes_of_many_dimensions_say_no_more_than_the_prior(size: int, few_steps: None) -> None:
+    exact = GaussianCodes(4.0, 64)
+    codes = exact.sample(2 * size, seed=0)
+    fitted, scored = codes.pick(torch.arange(size)), codes.pick(torch.arange(size, 2 * size))
+    found = density_information(scored, fit_density(fitted))
+    assert found.value < float(codes.rates.mean()) + 4 * found.standard_error
+    assert found.value > exact.information - 4 * found.standard_error
 
 
 def test_a_mixture_scores_as_scikit_learn_does() -> None:

@@ -30,8 +30,14 @@ def test_the_accuracy_is_the_best_linear_ones(distance: float) -> None:
     found = linear_probe(labelled(20_000, distance, 0), labelled(10_000, distance, 1))
     exact = 0.5 * (1 + math.erf(distance / 2 / math.sqrt(2)))
     assert abs(found.value - exact) < 4 * found.standard_error + 0.002
-    assert found.standard_error == pytest.approx(math.sqrt(found.value * (1 - found.value) / 10_000))
+    assert found.standard_error == pytest.approx(math.sqrt(found.value * (1 - found.value) / 10_000), rel=1e-3)
     assert (found.examples, found.unit) == (10_000, "accuracy")
+
+
+def test_all_right_is_not_certain() -> None:
+    found = linear_probe(labelled(1000, 20.0, 0), labelled(20, 20.0, 1))
+    assert found.value == 1.0
+    assert found.standard_error == pytest.approx(math.sqrt(22 / 24 * 2 / 24 / 24))
 
 
 def test_its_error_covers() -> None:

@@ -66,8 +66,8 @@ def test_one_example_does_not_undo_a_front(monkeypatch: pytest.MonkeyPatch) -> N
         session = _build_session(data, FrontSettings(divergence="none"), settings, None, None)
         measure = session._measure_groups
 
-        def outlier(draw: Draw) -> torch.Tensor:
-            values = measure(draw)
+        def outlier(draw: Draw, conditions: torch.Tensor) -> torch.Tensor:
+            values = measure(draw, conditions)
             values[0] *= 1e6 if session.step == spoiled else 1.0
             return values
 
@@ -276,8 +276,8 @@ def test_a_step_descends_on_the_mean_of_its_members_losses(monkeypatch: pytest.M
     losses, values = [], []
     measure = session._measure_groups
 
-    def measured(draw: Draw) -> torch.Tensor:
-        values.append(measure(draw))
+    def measured(draw: Draw, conditions: torch.Tensor) -> torch.Tensor:
+        values.append(measure(draw, conditions))
         return values[-1]
 
     monkeypatch.setattr(session, "_measure_groups", measured)
@@ -298,7 +298,7 @@ def test_a_steps_loss_is_divided_by_the_nats_that_chance_makes_of_a_divergence(m
     session.step = session.total_steps - 1
     values = torch.rand(session.groups, 3, generator=torch.Generator().manual_seed(0))
     losses: list[torch.Tensor] = []
-    monkeypatch.setattr(session, "_measure_groups", lambda draw: values)
+    monkeypatch.setattr(session, "_measure_groups", lambda *_: values)
     monkeypatch.setattr(session, "_descend", losses.append)
     drawn = torch.Generator().manual_seed(0)
     drawn.set_state(session._weights.get_state())

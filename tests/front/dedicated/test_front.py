@@ -130,6 +130,14 @@ def test_it_is_read_back_and_solves_with_the_best_run_that_keeps_the_bounds(tmp_
     assert "comes nearest" in missed.message
 
 
+def test_a_front_with_held_out_data_is_read_back(tmp_path: Path) -> None:
+    front = fit(tmp_path, held_out=0.2)
+    again = lv.load_front(tmp_path)
+    assert again.data is not None
+    assert again.data.held_out is not None
+    assert [point.estimates for point in again.points] == [point.estimates for point in front.points]
+
+
 def test_the_plan_stands_before_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     fit(progress=True)
     shown = capsys.readouterr().err

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 import lagvae as lv
+from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.dedicated.stacking import Pace, find_pace, group_alike, number_stacks
 from lagvae.storage.folder import RunFolder
+from lagvae.training.outcome import conclusion
 from lagvae.training.steps.stack import StackSession
 from small_fronts import SMALL
 from tiny_runs import assert_same_run
@@ -87,29 +89,54 @@ def test_interrupted_all_of_a_stack_go_on_to_the_same_bits(tmp_path: Path) -> No
         assert_same_run(tmp_path / "cut" / str(ours.folder), tmp_path / "whole" / str(theirs.folder))
 
 
-def test_a_point_that_diverges_is_marked_and_the_others_are_as_they_were(tmp_path: Path) -> None:
-    fit(tmp_path / "whole")
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("changes", [{}, {"likelihood": "optimal_gaussian", "held_out": 0.2}], ids=["bits", "scales"])
+def test_a_point_that_diverges_is_marked_and_the_others_are_as_they_were(
+    index: int, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = fit(tmp_path / "whole", **changes)
     take_step = StackSession.take_step
 
     def broken(stack: StackSession) -> Any:
         values = take_step(stack)
         if stack.step == 6:
             with torch.no_grad():
-                next(stack.sessions[1].model.parameters()).fill_(torch.nan)
+                next(stack.sessions[index].model.parameters()).fill_(torch.nan)
         return values
 
     with pytest.MonkeyPatch.context() as patch:
         without_timing(patch)
         patch.setattr(StackSession, "take_step", broken)
-        front = fit(tmp_path / "broken")
-    assert [point.status for point in front.points] == ["feasible", "diverged", "infeasible", "feasible"]
-    assert "became nan" in front.points[1].message
-    for place in (0, 2, 3):
+        front = fit(tmp_path / "broken", **changes)
+    statuses = [point.status for point in whole.points]
+    assert [point.status for point in front.points] == [*statuses[:index], "diverged", *statuses[index + 1 :]]
+    assert "became n" in front.points[index].message  # an estimate nan, or weights non-finite
+    for place in {0, 1, 2, 3} - {index}:
         folder = str(front.points[place].folder)
         assert_same_run(tmp_path / "broken" / folder, tmp_path / "whole" / folder)
-    assert all(
-        p.isfinite().all() for p in lv.load(tmp_path / "broken" / str(front.points[1].folder)).model.parameters()
-    )
+    broken_one = front.solution_at(index).model
+    saved = lv.load(tmp_path / "broken" / str(front.points[index].folder)).model
+    for name, tensor in saved.state_dict().items():
+        assert torch.equal(tensor, broken_one.state_dict()[name])
+        assert bool(tensor.isfinite().all())
+
+
+def test_ctrl_c_while_a_stack_is_evaluated_ends_the_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated: list[object] = []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        evaluated.append(arguments)
+        if len(evaluated) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate_model(*arguments, **options)
+
+    monkeypatch.setattr(conclusion, "evaluate_model", watched)
+    without_timing(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "cut")
+    assert len(evaluated) == 3  # all of the stack are written, and the point after it is not begun
+    monkeypatch.undo()
+    assert [point.status for point in fit(tmp_path / "cut", resume=True).points][-1] == "feasible"
 
 
 def test_a_point_that_fails_to_begin_is_marked_and_the_others_are_trained(fail_at: Callable[[str], None]) -> None:

@@ -42,6 +42,25 @@ def counts(kind: type[Poisson | NegativeBinomial], log_dispersion: float = 0.0) 
     return made
 
 
+@pytest.mark.parametrize("count", [0, 5, 15, 16, 17, 300, 1e5, 1e7])
+@pytest.mark.parametrize("log_dispersion", [-4.0, 0.0, 2.5, 7.0, 11.0])
+def test_counts_of_any_size_are_scored_to_a_thousandth_of_a_nat(count: float, log_dispersion: float) -> None:
+    poisson, negative_binomial = counts(Poisson), counts(NegativeBinomial, log_dispersion)
+    assert isinstance(poisson, Poisson)
+    assert isinstance(negative_binomial, NegativeBinomial)
+    x, outputs = torch.tensor([[float(count)]]), torch.zeros(1, 1)
+    for offset in (-2.0, 0.0, 1.5):  # standard deviations of the Poisson
+        log_rate = math.log(max(count + offset * count**0.5, 0.5))
+        for likelihood in (poisson, negative_binomial):
+            likelihood.log_rate.fill_(log_rate)
+        mean = float(poisson.log_rate.double().exp())
+        exact, error = stats.poisson.logpmf(count, mean), max(1e-3, 5e-10 * count)  # log μ has seven digits
+        assert float(poisson.log_prob(outputs, x)) == pytest.approx(exact, abs=error)
+        r = float(negative_binomial.log_dispersion.detach().double().exp())
+        exact = stats.nbinom.logpmf(count, r, r / (r + mean))
+        assert float(negative_binomial.log_prob(outputs, x)) == pytest.approx(exact, abs=error)
+
+
 SCALED = [gaussian(LearnedGaussian), gaussian(OptimalGaussian), counts(NegativeBinomial, 0.7)]
 
 

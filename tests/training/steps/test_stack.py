@@ -151,6 +151,40 @@ def test_an_optimiser_of_the_users_own() -> None:
     assert_same_to_rounding(build_all(make_optimizer=optimizer), build_all(make_optimizer=optimizer), steps=6)
 
 
+def test_an_optimiser_of_some_weights_leaves_the_others_alone() -> None:
+    def optimizer(weights: Any) -> torch.optim.Optimizer:
+        return torch.optim.Adam(list(weights)[:2], lr=1e-2)
+
+    stack = assert_same_to_rounding(build_all(make_optimizer=optimizer), build_all(make_optimizer=optimizer), steps=4)
+    assert [len(rows.sessions) for rows in stack.rows] == [1, 1, 1]
+
+
+class Factor(nn.Module):
+    """A network with a weight that is a single number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.factor = nn.Linear(4, 64), nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.factor * self.layers(z)
+
+
+def test_a_weight_of_no_dimension_goes_on_from_where_it_was() -> None:
+    def sessions() -> list[Session]:
+        torch.manual_seed(0)
+        models = [lv.VAE(lv.MLPEncoder((1, 8, 8), 4, (16,)), Factor(), latent_dim=4) for _ in range(2)]
+        return [build("min neg_elbo", 0, model=model) for model in models]
+
+    alone, stacked = sessions(), sessions()
+    assert_same_to_rounding(alone, stacked, steps=3)
+    fresh = sessions()
+    for session, before in zip(fresh, stacked, strict=True):
+        tensors, state = before.state()
+        session.load_state({name: tensor.clone() for name, tensor in tensors.items()}, {**state, "step": 3})
+    assert_same_to_rounding(alone, fresh, steps=3)
+
+
 def test_it_goes_on_from_where_its_sessions_are() -> None:
     alone, stacked = build_all(learning_rate=1e-3), build_all(learning_rate=1e-3)
     for session in [*alone, *stacked]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,10 @@ LABELS = ("label", "labels", "target", "class", "y")
 """Names of a column that holds labels, in any case: it is carried along for probes, and no part of x."""
 
 _DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
-_INDEX_NAMES = ("", "Unnamed: 0", "__index_level_0__")
-"""What pandas calls a column of row names that nobody named."""
+_INDEX_NAMES = ("", "Unnamed: 0")
+"""What pandas calls a column of row names that nobody named, in text."""
+_INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
+"""The same in Parquet, where it stands last and is row names whatever it holds."""
 
 Column = tuple[str, Sequence[str] | np.ndarray]
 
@@ -125,11 +128,17 @@ def build_table(columns: Sequence[Column], *, where: str) -> tuple[Examples, str
 def _sort_out(columns: Sequence[Column]) -> tuple[list[Column], Column | None, list[str]]:
     """Returns the columns that are part of x, the one with labels if there is one, and what was left out."""
     kept, labelled, notes = list(columns), None, []
+    indices = [c for c in kept if _INDEX_OF_PANDAS.fullmatch(c[0])]
     if len(kept) > 1 and kept[0][0] in _INDEX_NAMES and _counts_rows(kept[0][1]):
-        kept, notes = kept[1:], ["a column of row numbers left out"]
+        indices.append(kept[0])
+    if indices and len(indices) < len(kept):
+        kept = [column for column in kept if not any(column is index for index in indices)]
+        notes.append("a column of row numbers left out")
     if len(kept) > 1:
-        labelled = next((c for c in kept if c[0].lower() in LABELS and not _has_fractions(c[1])), None)
-        kept = [column for column in kept if column is not labelled]
+        named = [column for column in kept if column[0].lower() in LABELS and not _has_fractions(column[1])]
+        labelled, others = (named[0], named[1:]) if named else (None, [])
+        kept = [column for column in kept if not any(column is label for label in named)]
+        notes += [f"column '{name}' left out, whose name is of labels too" for name, _ in others]
     return kept, labelled, notes
 
 
@@ -146,6 +155,9 @@ def number_labels(cells: Sequence[str] | np.ndarray) -> tuple[np.ndarray, int]:
 
 def _read_numbers(name: str, cells: Sequence[str] | np.ndarray, where: str) -> np.ndarray:
     """Returns a column of numbers."""
+    words = [str(cell).strip().lower() for cell in cells]
+    if set(words) <= {"true", "false"}:
+        return np.array([float(word == "true") for word in words])
     try:
         found = np.asarray(cells).astype(np.float64)
     except ValueError as error:
@@ -180,9 +192,8 @@ def _counts_rows(cells: Sequence[str] | np.ndarray) -> bool:
 
 
 def _has_fractions(cells: Sequence[str] | np.ndarray) -> bool:
-    if not all(map(_is_number, cells)):
-        return False
-    numbers = np.asarray(cells).astype(np.float64)
+    """Whether any cell is a number with a fraction: one that is missing beside them is a missing measurement."""
+    numbers = np.array([float(str(cell)) for cell in cells if _is_number(cell)])
     return bool((numbers % 1 > 0).any())
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lagvae.evaluation.codes import Advance, Codes
+from lagvae.evaluation.density.covariance import shrunk_covariance
 from lagvae.streams import derive_seed
 
 COMPONENTS, HIDDEN = 3, 256
@@ -46,8 +47,7 @@ class AutoregressiveMixture(nn.Module):
     def __init__(self, z: Float[Tensor, "points latent"], generator: torch.Generator) -> None:
         super().__init__()
         latent_dim, z = z.shape[1], z.double()
-        covariance = torch.cov(z.T).reshape(latent_dim, latent_dim)
-        root = torch.linalg.cholesky(covariance + 1e-9 * torch.eye(latent_dim, device=z.device))
+        root = torch.linalg.cholesky(shrunk_covariance(z))
         self.register_buffer("mean", z.mean(0).float())
         self.register_buffer("whitening", torch.linalg.inv(root).float())
         self.log_determinant = -float(root.diagonal().log().sum())

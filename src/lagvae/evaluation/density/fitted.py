@@ -22,12 +22,15 @@ from torch import Tensor
 from lagvae.errors import SettingError, expected, nearest
 from lagvae.evaluation.codes import Advance, Codes
 from lagvae.evaluation.density.autoregressive import fit_autoregressive
+from lagvae.evaluation.density.covariance import shrunk_covariance
 from lagvae.evaluation.density.kernel import fit_kernel_density
+from lagvae.model.prior import Prior
 from lagvae.streams import derive_seed
 
-Candidate = Literal["gaussian", "mixture", "autoregressive", "kernel"]
-CANDIDATES: tuple[Candidate, ...] = ("gaussian", "mixture", "autoregressive")
-"""What is tried. The kernel density is not: it is there to compare with, and loses."""
+Candidate = Literal["prior", "gaussian", "mixture", "autoregressive", "kernel"]
+CANDIDATES: tuple[Candidate, ...] = ("prior", "gaussian", "mixture", "autoregressive")
+"""What is tried. The prior is the least that is known of q(z) where codes are too few to fit anything. The kernel
+density is not tried: it is there to compare with, and loses."""
 
 TRAIN_SHARE = 0.8
 """Of the codes that a density is fitted to; the rest chooses among the candidates."""
@@ -99,12 +102,30 @@ class GaussianMixture:
         return torch.logsumexp(self.log_weights + constants - 0.5 * squares, 1)
 
 
+@dataclass(frozen=True)
+class PriorDensity:
+    """p(z) in place of q(z).
+
+    Attributes:
+        prior: p(z).
+    """
+
+    prior: Prior
+    name: str = "prior"
+
+    @torch.no_grad()
+    def log_prob(self, z: Float[Tensor, "points latent"]) -> Float[Tensor, " points"]:
+        """Returns log p(z), in nats, in float64."""
+        return self.prior.log_prob(z.double())
+
+
 def fit_density(
     codes: Codes, *, candidates: Sequence[Candidate] = CANDIDATES, seed: int = 0, advance: Advance | None = None
 ) -> FittedDensity:
     """Fits each candidate to four fifths of the codes, and returns the one that the last fifth likes best.
 
-    * ``gaussian``: the codes' mean and full covariance;
+    * ``prior``: p(z) as it is, so that the information is not above the rate but for noise;
+    * ``gaussian``: the codes' mean and full covariance, shrunk as far as few codes ask for;
     * ``mixture``: ten full-covariance Gaussians, by expectation-maximisation (scikit-learn's);
     * ``autoregressive``: each coordinate a mixture of Gaussians given those before it, by a masked network;
     * ``kernel``: a Gaussian kernel density, its bandwidth chosen by the held-out codes. In many
@@ -128,7 +149,9 @@ def fit_density(
     train, validation = codes.split(TRAIN_SHARE, seed=derive_seed(seed, "density"))
     fitted: list[Density] = []
     for name in candidates:
-        if name == "gaussian":
+        if name == "prior":
+            fitted.append(PriorDensity(codes.prior))
+        elif name == "gaussian":
             fitted.append(fit_gaussian(train))
         elif name == "mixture":
             fitted.append(fit_mixture(train, seed=seed))
@@ -141,12 +164,10 @@ def fit_density(
 
 
 def fit_gaussian(codes: Codes) -> GaussianMixture:
-    """Fits one Gaussian with a full covariance; a dimension that never varies gets a little of it."""
+    """Fits one Gaussian with a full covariance, see :func:`~lagvae.evaluation.density.covariance.shrunk_covariance`."""
     z = codes.z.double()
-    covariance = torch.cov(z.T).reshape(codes.latent_dim, -1)
-    covariance = covariance + 1e-9 * torch.eye(codes.latent_dim, dtype=z.dtype, device=z.device)
     # C = L Lᵀ, so that U = L⁻ᵀ.
-    factor = torch.linalg.inv(torch.linalg.cholesky(covariance)).T
+    factor = torch.linalg.inv(torch.linalg.cholesky(shrunk_covariance(z))).T
     return GaussianMixture("gaussian", z.new_zeros(1), z.mean(0)[None], factor[None])
 
 

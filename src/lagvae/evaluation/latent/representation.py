@@ -18,7 +18,8 @@ def linear_probe(train: Codes, test: Codes) -> Estimate:
     On standardised means, with scikit-learn's default penalty (C = 1) and at most 200 iterations.
 
     Units: share of the test examples. Bias: none, as the accuracy of this very probe; another, better fitted
-    one may read higher. Error: √(p (1-p)/N), of the test examples only.
+    one may read higher. Error: √(p̃ (1-p̃)/(N+4)) with p̃ = (Np + 2)/(N + 4), of the test examples only: it is not 0 where
+    all are right [Agresti1998].
 
     Raises:
         DataError: A part has no labels, or the training part only one class.
@@ -44,12 +45,13 @@ def linear_probe(train: Codes, test: Codes) -> Estimate:
         # A probe that is stopped early is still a probe, and its accuracy is what it is.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(features, train.labels.numpy())
-    p = float(classifier.score(held_out, test.labels.numpy()))
+    p, count = float(classifier.score(held_out, test.labels.numpy())), len(test)
+    centred = (count * p + 2) / (count + 4)
     return Estimate(
         value=p,
-        standard_error=math.sqrt(p * (1 - p) / len(test)),
+        standard_error=math.sqrt(centred * (1 - centred) / (count + 4)),
         unit="accuracy",
         bias="none",
         method=f"logistic regression on posterior means, {len(train)} train examples, {classes} classes",
-        examples=len(test),
+        examples=count,
     )

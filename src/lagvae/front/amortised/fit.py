@@ -44,7 +44,7 @@ from lagvae.training.steps.hardware import keep_freed_memory, networks_in, pick_
 from lagvae.training.steps.optimization import build_optimizer
 
 BETAS, GAMMAS = 11, 4
-"""Members that are measured along log β and log γ. The surface is smooth: more change nothing that is printed."""
+"""Members that are measured along log β and log γ."""
 
 GROUPS_PER_BLOCK = 5
 """Groups with neighbouring β that share γ."""

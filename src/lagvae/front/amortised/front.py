@@ -168,7 +168,8 @@ class AmortisedFront(Front):
         )
 
     def _diagnose(self, problem: Problem, optimum: Optimum) -> tuple[Diagnosis, ...]:
-        found = []
+        found, gamma = [], self._measured().weight_of_divergence(optimum.gamma)
+        weight = f", γ = {gamma:.3g}" if gamma else ""
         for name, constraint in problem.constraints.items():
             violation = optimum.violations[name]
             if constraint.excess(violation) <= ROUNDING * constraint.tolerance:
@@ -181,9 +182,9 @@ class AmortisedFront(Front):
                     violation=violation,
                     best=value,
                     best_epoch=float(self.settings.primal.epochs),
-                    multiplier=f"solved on the front: β = {optimum.beta:.3g}, γ = {optimum.gamma:.3g}",
+                    multiplier=f"solved on the front: β = {optimum.beta:.3g}{weight}",
                     cause="front",
-                    why="no member of the front comes nearer",
+                    why=f"no member of the front comes nearer{' to all bounds' if len(problem.names) > 1 else ''}",
                     reachable=round_outward(value, constraint) if math.isfinite(value) else None,
                     epochs=2 * self.settings.primal.epochs,
                 )

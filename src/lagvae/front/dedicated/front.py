@@ -53,13 +53,21 @@ class DedicatedFront(Front):
             )
         return load(folder, model=copy.deepcopy(self.model))
 
-    def solve(self, problem: Problem | str, *, on: str | None = None, out: str | Path | None = None) -> Solution:
+    def solve(
+        self,
+        problem: Problem | str,
+        *,
+        on: str | None = None,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+    ) -> Solution:
         """Returns the run that solves a problem best among those that keep its bounds.
 
         Args:
             problem: Over what runs measure: distortion, rate, neg_elbo, mmd and mutual information.
             on: The data that bounds are to hold on; ``held_out`` where there are any, else ``train``.
             out: Folder for the solution, as of a run.
+            overwrite: Replaces the run in ``out``.
 
         Returns:
             The run's model, judged by the problem that was asked. Multipliers are its own where it had the same
@@ -80,23 +88,20 @@ class DedicatedFront(Front):
         judged = {index: _judge(problem, point, part) for index, point in finished.items()}
         index = min(judged, key=lambda i: judged[i])
         excess, _ = judged[index]
-        return self._as_asked(self.solution_at(index), self.points[index], problem, part, excess == 0, out)
+        found = self._as_asked(self.solution_at(index), self.points[index], problem, part, is_feasible=excess == 0)
+        if out is not None:
+            save_solution(found, out, overwrite=overwrite)
+        return found
 
     def _as_asked(
-        self,
-        solution: Solution,
-        point: FrontPoint,
-        problem: Problem,
-        part: str,
-        is_feasible: bool,
-        out: str | Path | None,
+        self, solution: Solution, point: FrontPoint, problem: Problem, part: str, *, is_feasible: bool
     ) -> Solution:
         estimates = {name: bounded_estimates(_measured(point, name), problem) for name in point.estimates}
         evaluation = Evaluation(problem, estimates)
         own = Problem.parse(point.problem)
         kept = own.constraints if own.objective == problem.objective else {}
         same = {name for name, constraint in problem.constraints.items() if kept.get(name) == constraint}
-        found = replace(
+        return replace(
             solution,
             status=Status.FEASIBLE if is_feasible else Status.INFEASIBLE,
             message=f"the point '{point.problem}' of the front"
@@ -110,9 +115,6 @@ class DedicatedFront(Front):
             diagnosis=(),
             config=member_config(solution.config, problem),
         )
-        if out is not None:
-            save_solution(found, out)
-        return found
 
 
 def _judge(problem: Problem, point: FrontPoint, part: str) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -13,6 +14,9 @@ from lagvae.data.checks import check_counts
 from lagvae.data.examples import Examples
 from lagvae.data.moments import moments
 from lagvae.model.likelihoods.likelihood import BOUND, bounded, dimensions_of
+
+LARGE = 16.0
+"""Counts from which on log-probabilities are summed as Loader does, without differences of large numbers."""
 
 
 class Counts(nn.Module, ABC):
@@ -32,6 +36,11 @@ class Counts(nn.Module, ABC):
         super().__init__()
         self.dimensions = dimensions_of(event_shape)
         self.register_buffer("log_rate", torch.zeros(self.dimensions))
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether the usual rate is of some data."""
+        return bool((self.log_rate != 0).any())
 
     def adapt(self, examples: Examples) -> None:
         """Takes the usual rate from training examples; of a column that is always 0, one in as many again."""
@@ -69,7 +78,10 @@ class Counts(nn.Module, ABC):
 
 
 class Poisson(Counts):
-    """Counts whose variance is their mean: log p(x|z) = Σ x log μ - μ - log x!."""
+    """Counts whose variance is their mean: log p(x|z) = Σ x log μ - μ - log x!.
+
+    Source: [Loader2000] for large counts.
+    """
 
     name = "poisson"
 
@@ -78,7 +90,10 @@ class Poisson(Counts):
     ) -> Float[Tensor, "*stack batch"]:
         """Returns log p(x|z), summed over the dimensions of x, in nats: a log-probability, at most 0."""
         log_mean = self._log_mean(parameters)
-        return (x * log_mean - log_mean.exp() - torch.lgamma(x + 1)).sum(-1)
+        small = x.clamp_max(LARGE)
+        plain = small * log_mean - log_mean.exp() - torch.lgamma(small + 1)
+        large = x.clamp_min(LARGE)
+        return torch.where(x < LARGE, plain, _around(large) - _deviance(large, log_mean - large.log())).sum(-1)
 
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draws x ~ p(x|z)."""
@@ -93,7 +108,7 @@ class NegativeBinomial(Counts):
     log r is a weight like any other, shared by all examples and bounded to ± 12: one per column of a table, one for
     all pixels of an image. r → ∞ is the Poisson.
 
-    Source: [Lopez2018], without its zero inflation.
+    Source: [Lopez2018], without its zero inflation; [Loader2000] for large counts.
     """
 
     name = "negative_binomial"
@@ -133,14 +148,43 @@ class NegativeBinomial(Counts):
         log_dispersion = bounded(log_scales)
         log_odds = self._log_mean(parameters) - log_dispersion  # log(μ/r)
         r = log_dispersion.exp()
-        ways = _log_rising(r, x) - torch.lgamma(x + 1)
-        return (ways - r * F.softplus(log_odds) - x * F.softplus(-log_odds)).sum(-1)
+        small = x.clamp_max(LARGE)
+        ways = _log_rising(r, small) - torch.lgamma(small + 1)
+        plain = ways - r * F.softplus(log_odds) - small * F.softplus(-log_odds)
+        large = x.clamp_min(LARGE)
+        total, log_r = large + r, log_dispersion
+        near = _stirling(total) - _gamma_error(r) + _around(large) + 0.5 * (log_r - total.log())
+        far = _deviance(large, torch.log1p(r / large) - F.softplus(-log_odds))
+        far = far + _deviance(r, torch.log1p(large / r) - F.softplus(log_odds))
+        return torch.where(x < LARGE, plain, near - far).sum(-1)
 
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draws x ~ p(x|z): a Poisson whose rate is drawn from a gamma distribution."""
         mean = self.mean(parameters)
         r = self.log_dispersion.exp().expand_as(mean)
         return torch.poisson(torch._standard_gamma(r, generator=generator) * mean / r, generator=generator)
+
+
+def _deviance(count: Tensor, ratio: Tensor) -> Tensor:
+    """Returns n (e^t - 1 - t) with t = log(mean/n): what a count is short of the largest probability of it."""
+    return count * (torch.expm1(ratio) - ratio)
+
+
+def _stirling(value: Tensor) -> Tensor:
+    """Returns log Γ(n + 1) - (n + ½) log n + n - ½ log 2π of a large n."""
+    return 1 / (12 * value) - 1 / (360 * value**3)
+
+
+def _gamma_error(value: Tensor) -> Tensor:
+    """Returns the same of any n > 0."""
+    small, large = value.clamp_max(LARGE), value.clamp_min(LARGE)
+    exact = torch.lgamma(small + 1) - (small + 0.5) * small.log() + small - 0.5 * math.log(2 * math.pi)
+    return torch.where(value < LARGE, exact, _stirling(large))
+
+
+def _around(count: Tensor) -> Tensor:
+    """Returns the logarithm of a Poisson's largest probability of a large count: -½ log 2πn less Stirling's error."""
+    return -0.5 * (2 * math.pi * count).log() - _stirling(count)
 
 
 def _log_rising(r: Tensor, x: Tensor) -> Tensor:

@@ -49,6 +49,11 @@ class Gaussian(nn.Module, ABC):
     def log_std(self, residual: Float[Tensor, "*stack batch event"]) -> Tensor:
         """Returns log σ, in standard deviations of the data, for residuals in the same unit."""
 
+    @property
+    def is_adapted(self) -> bool:
+        """Whether location and scale are of some data."""
+        return bool((self.location != 0).any() or (self.scale != 1).any())
+
     def adapt(self, examples: Examples) -> None:
         """Takes location and scale from training examples; a column that never changes keeps its unit."""
         mean, std = moments(examples, per_column=self.dimensions > 1)

@@ -25,7 +25,8 @@ class Likelihood(Protocol):
       block after the other, ``[first of every dimension, second of every dimension, ...]``;
     * ``features(x)``: what the encoder is shown of prepared examples, where that is not x itself;
     * ``sees_batch``: whether an example's score depends on the others of its batch, False where it is not said;
-    * ``adapt(examples)``: sets what follows from the training data before the first step (location, scale);
+    * ``adapt(examples)``: sets what follows from the training data before the first step (location, scale), and
+      ``is_adapted``: whether it is set already, as in a model that was trained; False where it is not said;
     * ``log_scales``, ``set_log_scales`` and ``log_prob_at``: see :class:`Scaled`;
     * ``running`` and ``log_prob_each``: see :class:`Running`.
     """

@@ -63,7 +63,7 @@ def conclude(
             largest=dict(zip(names, session.rule.largest.expand_as(session.rule.multipliers)[0].tolist(), strict=True)),
             history=log.history,
             latent_dim=session.model.latent_dim,
-            batch_size=session.batch_size,
+            batch_size=(session.held_out or session.batches).size,
         )
         message = _sentence(problem, diagnosis, is_held_out=evaluation.judged == "held_out")
         seed, size = settings.execution.seed, session.batch_size

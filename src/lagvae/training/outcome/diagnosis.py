@@ -20,6 +20,8 @@ Cause = Literal["floor", "unsettled", "approaching", "growing", "limit", "flat",
 
 COARSEST = 0.02
 """How far a suggested bound may lie outside what was reached, relative to it, for the sake of fewer digits."""
+LEAST_OVER_FLOOR = 1.2
+"""How far over what a perfect model measures a suggested bound lies at least."""
 LONGEST = 3.0
 """How many times its own length a run may have to go on, at its last speed, for more epochs to be advised."""
 
@@ -98,6 +100,8 @@ def diagnose(
         course = Course.of(constraint, name, history, largest=largest[name])
         value = constraint.bound + constraint.sign * violations[name]
         cause, why = _find_cause(course, violations[name], latent_dim=latent_dim, batch_size=batch_size)
+        floor = constraint.floor(latent_dim=latent_dim, batch_size=batch_size)
+        nearest = value if constraint.sense != "<=" else max(value, LEAST_OVER_FLOOR * floor if floor > 0 else value)
         found.append(
             Diagnosis(
                 name=name,
@@ -108,7 +112,7 @@ def diagnose(
                 multiplier=course.describe_multiplier(),
                 cause=cause,
                 why=why,
-                reachable=round_outward(value, constraint) if math.isfinite(value) else None,
+                reachable=round_outward(nearest, constraint) if math.isfinite(value) else None,
                 epochs=_longer(course, violations[name]) if cause in ("unsettled", "approaching", "growing") else None,
                 conflicts=tuple(other for other in active if other != name),
             )

@@ -113,7 +113,9 @@ def blind_distortion(model: VAE, examples: Examples, *, seed: int, batch_size: i
 
 def _objective(problem: Problem, distortion: float, rate: float) -> float:
     """Returns what the objective makes of distortion and rate, the larger of its weights being 1."""
-    weights = {term.name: weight for term, weight in problem.objective.surrogate().items()}
+    weights: dict[str, float] = {}
+    for term, weight in problem.objective.surrogate().items():
+        weights[term.name] = weights.get(term.name, 0.0) + weight
     pairs = [(weights.get("distortion", 0.0), distortion), (weights.get("rate", 0.0), rate)]
     largest = max(abs(weight) for weight, _ in pairs)
     return sum(weight / largest * value for weight, value in pairs if weight)

@@ -23,7 +23,8 @@ class StackSession:
     """Sessions that take their steps together. Each ends where it would end alone, to rounding.
 
     A step is one pass over all models, each on its own batch, with its own random numbers, multipliers and learning
-    rate. A model's gradient is of its own loss only, so that one that diverges leaves the others alone.
+    rate. A model's gradient is of its own loss only, so that one that diverges leaves the others alone: a row whose
+    session was released is computed on, and moves nothing else.
 
     Between steps the sessions lend their state to the stack: their weights are its rows, and ``hand_back`` brings
     the rest of each session to where its row is, before it is logged, saved or judged.
@@ -34,6 +35,7 @@ class StackSession:
 
     Attributes:
         sessions: In the order of all rows.
+        step: Steps taken.
         rows: Which of them one optimiser moves.
 
     Raises:
@@ -46,7 +48,9 @@ class StackSession:
             raise ShapeError(expected("runs that can be stacked", got=reason, fix="a run for each"))
         self.sessions = list(sessions)
         first = self.sessions[0]
-        self.device, self.dtype, self.total_steps = first.device, first.dtype, first.total_steps
+        self.device, self.dtype = first.device, first.dtype
+        self.step, self.total_steps = first.step, first.total_steps
+        self._live = set(range(len(self.sessions)))
         self.model = StackedVAE([session.model for session in sessions])
         self.lagrangian = StackedLagrangian([session.lagrangian for session in sessions])
         self.rule = StackedRule([session.rule for session in sessions])
@@ -60,11 +64,6 @@ class StackSession:
         optimizers = [rows.optimizer for rows in self.rows]
         self._compute = recorded(self._descend, optimizers, generators, record or first.record)
 
-    @property
-    def step(self) -> int:
-        """Steps taken."""
-        return self.sessions[0].step
-
     def take_step(self) -> Float[Tensor, "models parts terms"]:
         """Descends in every model's weights and ascends in its multipliers; returns what each measured."""
         parts = [self._batches] if not self._held_out else [self._batches, self._held_out]
@@ -72,8 +71,9 @@ class StackSession:
         for rows in self.rows:
             rows.set_rate(self.step, self.total_steps)
         measured = self._compute(raw)
-        for session in self.sessions:
-            session.step += 1
+        self.step += 1
+        for row in self._live:
+            self.sessions[row].step = self.step
         violations = self.lagrangian.violations(measured[:, -1])
         self.rule.update(violations, progress=self.step / self.total_steps)
         return measured
@@ -102,21 +102,19 @@ class StackSession:
 
     def release(self, index: int) -> None:
         """Parts a session from the stack, with weights of its own; its row is no one's from then on."""
+        self._live.discard(index)
         self.model.release(index)
         own = self.sessions[index].optimizer
         self.rows = [rows for rows in self.rows if rows.optimizer is not own]
 
     @torch.no_grad()
     def _measure_held_out(self, raw: Tensor) -> Float[Tensor, "models terms"]:
-        first = self.sessions[0].model.eval()  # a stack's likelihood is in training if the first one's is
-        try:
+        with self.model.scoring():
             return self._measure(raw, self._held_out)
-        finally:
-            first.train()
 
     def _measure(self, raw: Tensor, batches: Sequence[Batches]) -> Float[Tensor, "models terms"]:
-        likelihood = self.sessions[0].model.likelihood
-        prepared = [likelihood.prepare(one, own.streams.binarisation) for one, own in zip(raw, batches, strict=True)]
+        prepare = self.model.likelihood.prepare
+        prepared = [prepare(one, own.streams.binarisation) for one, own in zip(raw, batches, strict=True)]
         with networks_in(self.dtype, self.device):
             draw = self.model.draw(torch.stack(prepared), [own.streams for own in batches])
         return self._measured.measure(draw)

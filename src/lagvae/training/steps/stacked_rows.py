@@ -20,7 +20,8 @@ class Rows:
     """Neighbouring rows of a stack, and the optimiser that moves them.
 
     Rows with the same optimiser and schedule are moved as one, by an optimiser over slices of the stack. One that does
-    not work number by number, or has groups, is the session's own and moves its row as it would alone.
+    not work number by number, has groups, or moves some weights only, is the session's own and moves its row as it
+    would alone.
 
     Args:
         sessions: Whose weights are the rows.
@@ -33,7 +34,7 @@ class Rows:
 
     def __init__(self, sessions: Sequence[Session], leaves: Sequence[Tensor], first: int) -> None:
         self.sessions, self.leaves = list(sessions), leaves
-        self.is_own = not _is_elementwise(sessions[0].optimizer)
+        self.is_own = not _moves_by_number(sessions[0])
         self.place: int | slice = first if self.is_own else slice(first, first + len(sessions))
         own = [list(session.model.parameters()) for session in sessions]
         if self.is_own:
@@ -82,14 +83,22 @@ def stack_optimizers(sessions: Sequence[Session], leaves: Sequence[Tensor]) -> l
 def _descent(session: Session) -> Hashable:
     """Returns what sessions that descend alike have in common; of no two where an optimiser works otherwise."""
     optimizer, settings = session.optimizer, session.settings
-    if not _is_elementwise(optimizer):
+    if not _moves_by_number(session):
         return id(session)
     options = {name: value for name, value in optimizer.param_groups[0].items() if name not in ("params", "lr")}
     return (type(optimizer), repr(options), settings.warmup_steps, settings.schedule)
 
 
-def _is_elementwise(optimizer: torch.optim.Optimizer) -> bool:
-    return type(optimizer).__name__ in ELEMENTWISE and len(optimizer.param_groups) == 1
+def _moves_by_number(session: Session) -> bool:
+    """Whether the optimiser moves every number of all of the model's weights by itself, and as the others of its kind.
+
+    What it remembers of a single number cannot be told from its count of steps.
+    """
+    optimizer, weights = session.optimizer, list(session.model.parameters())
+    if type(optimizer).__name__ not in ELEMENTWISE or len(optimizer.param_groups) > 1:
+        return False
+    moved = optimizer.param_groups[0]["params"]
+    return list(map(id, moved)) == list(map(id, weights)) and all(weight.dim() for weight in weights)
 
 
 def _like(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -12,7 +12,17 @@ import pytest
 
 import lagvae as lv
 from lagvae.duality.rules import build_rule
-from lagvae.settings import PRESETS, FrontSettings, PrimalSettings, Settings, check_setting, preset, setting_names
+from lagvae.settings import (
+    PRESETS,
+    FrontSettings,
+    NetworkSettings,
+    OutputSettings,
+    PrimalSettings,
+    Settings,
+    check_setting,
+    preset,
+    setting_names,
+)
 
 # [LagVAE] and the authors' code: the table of the original's settings, value by value.
 ORIGINAL = {
@@ -186,6 +196,22 @@ def test_values_that_are_taken(name: str, value: Any, kept: Any) -> None:
     assert found == kept
     assert type(found) is type(kept)
     assert Settings().replace(**{name: value}).flat()[name] == kept
+
+
+def test_sections_hold_what_was_checked() -> None:
+    settings = Settings(
+        network=NetworkSettings(hidden=8),  # type: ignore[arg-type]
+        primal=PrimalSettings(learning_rate=np.float64(1e-3)),
+        output=OutputSettings(track="mlflow"),  # type: ignore[arg-type]
+    )
+    assert settings.network.hidden == (8,)
+    assert type(settings.primal.learning_rate) is float
+    assert settings.output.track == ("mlflow",)
+    front = FrontSettings(beta_high=np.float32(5.0), group_size=np.int64(4))
+    assert (type(front.beta_high), type(front.group_size)) == (float, int)
+    for changes in ({"beta_high": "5"}, {"group_size": 2.5}, {"gain": True}):
+        with pytest.raises(lv.SettingError, match=f" as {next(iter(changes))}, got "):
+            FrontSettings(**changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

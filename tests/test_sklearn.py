@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import warnings
 from typing import Any
 
@@ -17,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lagvae as lv
 from lagvae.sklearn import LagVAE
+from lagvae.training.steps.session import Session
 from training.test_likelihoods import NOISE, SCALES, entropy, make_table
 
 EASY = "max mi s.t. neg_elbo <= 1e6"
@@ -141,6 +144,19 @@ def test_counts_and_bytes() -> None:
     np.testing.assert_array_equal(model.transform(pictures.astype(float)), model.transform(pictures))
     with pytest.raises(lv.DataError, match="expected bytes, as the model was fitted to, got float64 beyond them"):
         model.transform(pictures / 255)
+
+
+def test_ctrl_c_ends_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_step = Session.take_step
+
+    def interrupted(session: Session) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        return take_step(session)
+
+    monkeypatch.setattr(Session, "take_step", interrupted)
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    with pytest.raises(KeyboardInterrupt):
+        GridSearchCV(LagVAE(epochs=2, hidden=(8,)), {"n_components": [1, 2]}, cv=2).fit(rows)
 
 
 def test_missed_bounds_warn_and_divergence_is_an_error() -> None:

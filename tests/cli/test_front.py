@@ -31,6 +31,10 @@ def test_a_front_is_trained_shown_and_solved(tmp_path: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert main(["solve", front, "max mi s.t. neg_elbo <= 1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "infeasible"
+    assert main(["front", "--resume", front, "--beta-high", "20"]) == 2
+    assert "expected the ranges of the front" in capsys.readouterr().err
+    assert main(["train", "--config", f"{front}/config.yaml", "--out", run, "--overwrite"]) == 2
+    assert "expected the configuration of a run, got a front's" in capsys.readouterr().err
     assert max(point.beta or 0 for point in lv.load_front(front).points) == pytest.approx(5.0)
 
 
@@ -43,7 +47,18 @@ def test_ranges_make_a_dedicated_front_that_resumes(tmp_path: Path, capsys: pyte
     assert "dedicated front, 2 points: " in shown.out
     assert main(asked) == 2
     assert "--resume to go on, --overwrite, or another --out" in capsys.readouterr().err
-    assert main(["front", "--resume", front, "--json"]) == 0
+    for other, message in (
+        (["min rate s.t. distortion <= 50"], "expected the problems of the front"),
+        (["--method", "path"], "expected the method of the front"),
+        (["--out", str(tmp_path / "other")], "expected the --out of the front"),
+        (["--beta-high", "20"], "expected no settings of an amortised front for dedicated, got beta_high=20"),
+    ):
+        assert main(["front", *other, "--resume", front]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    out = ["solve", front, "max mi s.t. neg_elbo <= 70", "--out", str(tmp_path / "run")]
+    assert (main(out), main(out), main([*out, "--overwrite"])) == (0, 2, 0)
+    capsys.readouterr()
+    assert main(["front", "max mi s.t. neg_elbo <= 60:70:10", "--resume", front, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert [point["problem"][-2:] for point in again["points"]] == ["60", "70"]
 

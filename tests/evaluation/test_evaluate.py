@@ -13,6 +13,7 @@ from torch import Tensor
 import lagvae as lv
 from lagvae.data.examples import Examples
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
+from lagvae.evaluation.questions import CONSTRAINT
 from lagvae.model.vae import VAE, mlp_vae
 
 PROBLEM = lv.Problem.parse("max mi s.t. neg_elbo <= 60, mmd <= 0.05")
@@ -210,9 +211,9 @@ def test_the_error_of_few_batches_is_that_of_other_examples(size: int) -> None:
     problem = lv.Problem.parse("min neg_elbo s.t. squares <= 1")
     found = []
     for seed in range(60):
-        x = torch.rand(size, 6, generator=torch.Generator().manual_seed(seed))
+        x = torch.rand(size, 6, generator=torch.Generator().manual_seed(seed)).round()
         data = lv.Data("random", Examples(x), Examples(x[:2]))
-        found.append(measure(model, data, problem, batch_size=64, seed=seed)["train"]["constraint:squares"])
+        found.append(measure(model, data, problem, batch_size=64, seed=seed)["train"][f"{CONSTRAINT}squares"])
     spread = float(torch.tensor([one.value for one in found]).std())
     reported = float(torch.tensor([one.standard_error for one in found]).square().mean().sqrt())
     assert 0.75 < reported / spread < 1.35

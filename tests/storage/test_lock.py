@@ -81,6 +81,19 @@ def test_a_folder_is_held_and_let_go(tmp_path: Path) -> None:
     assert content(tmp_path) == {"a/run/file": b"kept"}
 
 
+def test_a_lock_that_cannot_be_written_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(lock_module.os, "write", full)
+        with pytest.raises((OSError, lv.CheckpointError), match="No space left"), locked(folder):
+            pass
+    with locked(folder):  # once there is room again
+        assert (folder / LOCK).exists()
+
+
 def test_nothing_is_left_of_a_folder_that_came_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     with pytest.raises(ZeroDivisionError, match="division"), locked(tmp_path / "own" / "a" / "run"):

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 import lagvae as lv
+from lagvae.model.likelihoods.gaussian import OptimalGaussian
 from tiny_runs import TINY, assert_same_run, stopped_after
 
 EASY = "max mi s.t. neg_elbo <= 1e6"
@@ -30,6 +31,22 @@ def entropy() -> float:
     loading = np.array([[1.0], [-0.8], [0.6], [1.0]])
     covariance = (loading @ loading.T + NOISE**2 * np.eye(4)) * SCALES[:, None] * SCALES
     return 0.5 * (4 * math.log(2 * math.pi * math.e) + np.linalg.slogdet(covariance)[1])
+
+
+def test_the_likelihood_of_a_model_of_ones_own_is_adapted_once() -> None:
+    table = make_table()
+    model = lv.VAE(
+        lv.MLPEncoder((4,), 2, (16,)), lv.MLPDecoder(2, (4,), (16,)), latent_dim=2, likelihood=OptimalGaussian((4,))
+    )
+    first = lv.fit("min neg_elbo", table, model=model, **{**TINY, "epochs": 2, "batch_size": 100})
+    assert first.status is lv.Status.FEASIBLE
+    likelihood = first.model.likelihood
+    assert isinstance(likelihood, OptimalGaussian)
+    torch.testing.assert_close(likelihood.scale, torch.from_numpy(table).std(0), rtol=0.1, atol=0.0)
+    scale = likelihood.scale.clone()
+    again = lv.fit("min neg_elbo", 5 * table, model=first.model, **{**TINY, "epochs": 1, "batch_size": 100})
+    assert isinstance(again.model.likelihood, OptimalGaussian)
+    assert torch.equal(again.model.likelihood.scale, scale)  # its networks know these
 
 
 def test_a_table_of_columns_of_different_scales_is_modelled_in_its_own_units(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 import lagvae as lv
+from lagvae.front.amortised.front import AmortisedFront
 from lagvae.training.portable import CONFIG, FILES, RESULT, WEIGHTS, pack, unpack
-from tiny_runs import measured, run, without
+from tiny_runs import TINY, measured, run, without
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,14 @@ def test_a_run_that_was_loaded_packs_alike(tmp_path: Path) -> None:
     # The clock of the last checkpoint is a little ahead of the last record's.
     clocks = ("seconds", "checksum")
     assert without(json.loads(again[RESULT]), *clocks) == without(json.loads(packed[RESULT]), *clocks)
+
+
+def test_multipliers_that_are_no_numbers_stay_none() -> None:
+    front = lv.fit_front("digits", divergence="none", **{**TINY, "epochs": 1})
+    assert isinstance(front, AmortisedFront)
+    again = unpack(pack(front.solve("max mi s.t. neg_elbo <= 1")))
+    assert math.isnan(again.multipliers["neg_elbo"])
+    assert math.isnan(again.prices["neg_elbo"])
 
 
 def test_the_path_of_the_data_stays_behind(tmp_path: Path) -> None:

@@ -66,6 +66,34 @@ def test_a_measured_column_is_part_of_the_example_whatever_its_name(name: str, t
     assert not note
 
 
+def test_a_missing_measurement_is_no_class(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{cell}\n" for number, cell in enumerate(["0.5", "", "2.25"]))
+    with pytest.raises(lv.DataError, match=r"a number in every cell of .*got none in row 2 of column 'y'"):
+        read_table(write(tmp_path / "x.csv", f"a,y\n{rows}"))
+
+
+def test_a_second_column_of_labels_is_left_out_with_a_word(tmp_path: Path) -> None:
+    examples, note = read_table(write(tmp_path / "x.csv", "class,label,a\n0,dog,1\n1,cat,2\n"))
+    assert examples.values.tolist() == [[1.0], [2.0]]
+    assert examples.labels is not None
+    assert examples.labels.tolist() == [0, 1]
+    assert note == "column 'label' left out, whose name is of labels too; labels from 'class', 2 of them"
+
+
+def test_true_and_false_are_numbers(tmp_path: Path) -> None:
+    examples, _ = read_table(write(tmp_path / "x.csv", "on,a\nTrue,1\nfalse,2\n"))
+    assert examples.values.tolist() == [[1.0, 1.0], [0.0, 2.0]]
+
+
+def test_the_row_names_of_pandas_are_no_measurement(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "x.parquet"
+    parquet.write_table(pyarrow.table({"a": [1.0, 2.0], "__index_level_0__": [17, 3]}), path)
+    examples, note = read_table(path)
+    assert examples.values.tolist() == [[1.0], [2.0]]
+    assert note == "a column of row numbers left out"
+
+
 def test_a_table_opens_by_its_path_and_its_values_choose_the_likelihood(tmp_path: Path) -> None:
     table = np.random.default_rng(0).normal(size=(40, 3))
     path = write(

@@ -455,6 +455,19 @@ def test_members_on_a_table_have_scales_of_their_own(likelihood: str) -> None:
     assert bool((4 * stds[0] < stds[1]).all())
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stack": 4}, "expected no stack, got 4 for amortised; try method='dedicated'"),
+        ({"problems": "min rate s.t. distortion <= 60", "method": "path", "stack": "auto"}, "'auto' for path"),
+        ({"problems": "min rate s.t. distortion <= 60", "method": "dedicated", "gain": 3}, "dedicated, got gain=3.0"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(lv.SettingError, match=message):
+        lv.fit_front("digits", **options)
+
+
 def test_what_all_members_share_is_warned_of() -> None:
     class Noisy(FixedGaussian):
         """σ learned, but as the likelihood's own affair."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 
 import lagvae as lv
-from curves_of_front import GAMMAS, measured, surface
+from curves_of_front import BETAS, GAMMAS, measured, surface
+from lagvae.evaluation.estimate import Estimate
+from lagvae.evaluation.questions import CONSTRAINT
 from lagvae.front.amortised.solve import Optimum, solve_on
+from lagvae.front.bounds import Measured, bounded_estimates
 
 
 def solve(text: str, part: str = "train", gammas: tuple[float, ...] = GAMMAS) -> Optimum:
@@ -98,6 +103,34 @@ def test_bounds_hold_on_the_data_that_are_asked_for() -> None:
 def test_a_term_that_was_not_measured_is_refused() -> None:
     with pytest.raises(lv.ProblemError, match=r"a problem over distortion, rate, .*, got neg_iwae"):
         solve("max mi s.t. neg_iwae <= 90")
+
+
+def test_terms_of_one_mean_add_up() -> None:
+    known = Measured(measured(1.0, 10.0), lv.mmd)
+    problem = lv.Problem.parse("min distortion s.t. neg_elbo(estimator=one_sample) + 2*rate <= 30")
+    found = bounded_estimates(known, problem)[f"{CONSTRAINT}{problem.names[0]}"]
+    assert found.value == pytest.approx(known.estimates["distortion"].value + 3 * known.estimates["rate"].value)
+
+
+@pytest.mark.parametrize(("sharpness", "errors"), [(2, 1.0), (4, 1.2), (8, 2.5)])
+def test_errors_between_members_hold_what_splines_may_be_off_by(sharpness: int, errors: float) -> None:
+    def rate(beta: float) -> float:
+        """Of dimensions that die at β = 2, the sharper the faster."""
+        return 20 * math.log1p((2 / beta) ** sharpness) / sharpness
+
+    def member(beta: float) -> dict[str, Estimate]:
+        found = measured(beta, 10.0)
+        exact = replace(found["rate"], value=rate(beta), standard_error=1e-4)
+        return {**found, "rate": exact, "neg_elbo": replace(exact, value=found["distortion"].value + rate(beta))}
+
+    bent = replace(surface(GAMMAS[:1]), measured=tuple({"train": member(beta)} for beta in BETAS))
+    for low, high in itertools.pairwise(BETAS):
+        beta = math.sqrt(low * high)
+        found = bent.estimates("train", beta=beta, gamma=10.0)
+        assert found["rate"].value > 0
+        assert abs(found["rate"].value - rate(beta)) < errors * found["rate"].standard_error
+        assert found["neg_elbo"].value == pytest.approx(found["distortion"].value + found["rate"].value)
+        assert bent.estimates("train", beta=low, gamma=10.0)["rate"].standard_error == pytest.approx(1e-4, rel=1e-6)
 
 
 def test_two_equalities_meet_in_a_point() -> None:

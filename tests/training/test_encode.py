@@ -57,6 +57,17 @@ def test_other_data_with_and_without_labels(folder: Path) -> None:
         encode(solution, ROWS, part="held_out")
 
 
+def test_data_of_other_columns_are_refused_in_a_line(folder: Path) -> None:
+    solution = lv.load(folder)
+    message = (
+        r"expected examples of shape \(5,\), as those that the model was trained on, got \(4,\); try data of the same"
+    )
+    with pytest.raises(lv.ShapeError, match=message):
+        encode(solution, ROWS[:, :4])
+    with pytest.raises(lv.ShapeError, match=message):
+        lv.evaluate(solution, ROWS[:, :4], quick=True)
+
+
 def test_named_data_are_train_then_test() -> None:
     solution = run(epochs=1)
     codes, labels = encode(solution)

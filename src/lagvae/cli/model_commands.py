@@ -90,9 +90,10 @@ class Sample:
     def _grid(self, solution: Solution, rows: int) -> Tensor:
         from lagvae.data.dataset import open_data
         from lagvae.report import latent
-        from lagvae.training.load import reopen_data
+        from lagvae.training.load import check_shape, reopen_data
 
         data = reopen_data(solution) if self.data is None else open_data(self.data)
+        check_shape(solution, data.train.event_shape)
         solution.model.check_data(data)
         draw = {
             "reconstructions": latent.reconstructions,

@@ -69,8 +69,8 @@ def print_probe(probe: Probe, *, data: str) -> None:
     tail = f"--data {shlex.quote(data)} {flags}".rstrip()
     console.print(probe_table(probe))
     console.print(
-        f"A perfect model measures mmd, biased, at {format_value(probe.floor)} (batches of {vae.batch_size},"
-        f" {vae.model.latent_dim} dimensions): no bound below that can be kept.",
+        f"A perfect model measures mmd, biased, at {format_value(probe.floor)} (batches of {probe.measured_size},"
+        f" {vae.model.latent_dim} dimensions): bounds below that are hardly kept.",
         soft_wrap=True,
     )
     if probe.ranges["neg_elbo"].lowest < probe.estimates[VAE_WEIGHT]["neg_elbo"].value:

@@ -13,7 +13,7 @@ from lagvae.errors import DataError, expected
 from lagvae.evaluation.visits import evaluating, prepared_blocks
 from lagvae.storage.folder import RunFolder
 from lagvae.streams import Streams, derive_seed
-from lagvae.training.load import reopen_data
+from lagvae.training.load import check_shape, reopen_data
 from lagvae.training.outcome.solution import Solution
 from lagvae.training.progress import staged_progress
 
@@ -50,6 +50,7 @@ def encode(
     with staged_progress(show=progress) as stage, evaluating(model):
         advance = stage("encoding", sum(map(len, parts)))
         for examples in parts:
+            check_shape(solution, examples.event_shape)
             model.check_shapes(examples.event_shape)
             model.likelihood.check(examples, name="the data")
             for x in prepared_blocks(model, examples, BLOCK, streams):

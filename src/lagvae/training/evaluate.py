@@ -7,7 +7,7 @@ from pathlib import Path
 from lagvae.data.dataset import Source, open_data
 from lagvae.evaluation.assess import EXAMPLES, SAMPLES, assess
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
-from lagvae.training.load import load, reopen_data
+from lagvae.training.load import check_shape, load, reopen_data
 from lagvae.training.outcome.solution import Solution
 from lagvae.training.progress import staged_progress
 
@@ -51,6 +51,7 @@ def evaluate(
     else:
         opened = open_data(data, folder=data_folder, progress=progress)
     model, problem, batch_size = solution.model, solution.problem, solution.batch_size
+    check_shape(solution, opened.train.event_shape)
     model.check_data(opened)
     with staged_progress(show=progress) as stage:
         if quick:

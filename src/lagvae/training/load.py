@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lagvae.data.dataset import Data, open_data
 from lagvae.duality.residuals import Residuals
-from lagvae.errors import CheckpointError, DamageWarning, DataError, expected
+from lagvae.errors import CheckpointError, DamageWarning, DataError, ShapeError, expected
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.build import build_vae
@@ -169,6 +169,17 @@ def reopen_data(solution: Solution, *, folder: str | Path | None = None, progres
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     opened.check_fingerprint(config.get("data_fingerprint"))
     return opened
+
+
+def check_shape(solution: Solution, event_shape: tuple[int, ...]) -> None:
+    """Raises ShapeError unless examples have the shape of those that a solution was trained on, where that is known."""
+    own = tuple((solution.config or {}).get("event_shape", event_shape))
+    if own != tuple(event_shape):
+        fix = "data of the same columns: one called y, label, ... is part of x only if its numbers have fractions"
+        if len(own) != 1:
+            fix = "images of the same size and colours"
+        wanted = f"examples of shape {own}, as those that the model was trained on"
+        raise ShapeError(expected(wanted, got=f"{tuple(event_shape)}", fix=fix))
 
 
 def _read_log(folder: RunFolder, step: int, state: dict[str, Any]) -> list[Record]:

@@ -92,9 +92,15 @@ class Probe:
 
     @property
     def floor(self) -> float:
-        """What a perfect model's biased mmd measures in batches of this size, in MMD²."""
+        """What a perfect model's biased mmd measures in batches of :attr:`measured_size`, in MMD²."""
+        return mmd.floor(latent_dim=self.solutions[VAE_WEIGHT].model.latent_dim, batch_size=self.measured_size)
+
+    @property
+    def measured_size(self) -> int:
+        """How many examples of the judged data an mmd is measured on at a time."""
         vae = self.solutions[VAE_WEIGHT]
-        return mmd.floor(latent_dim=vae.model.latent_dim, batch_size=vae.batch_size)
+        held_out = None if vae.data is None else vae.data.held_out
+        return vae.batch_size if held_out is None else min(vae.batch_size, len(held_out))
 
     @property
     def suggestions(self) -> tuple[str, ...]:

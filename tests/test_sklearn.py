@@ -188,8 +188,8 @@ def test_wrong_use(fitted: LagVAE) -> None:
         fitted.score_samples(TABLE, draws=0)
     with pytest.raises(lv.SettingError, match="at least 1 sample"):
         fitted.sample(0)
-    with pytest.raises(lv.SettingError, match="positive whole numbers as hidden, got 5"):
-        LagVAE(EASY, hidden=5).fit(TABLE)  # type: ignore[arg-type]
+    with pytest.raises(lv.SettingError, match="positive whole numbers as hidden, got 0"):
+        LagVAE(EASY, hidden=0).fit(TABLE)  # type: ignore[arg-type]
     with pytest.raises(lv.DataError, match=r"rows that fold to event_shape \(6,\), got 4 columns"):
         LagVAE(EASY, event_shape=6).fit(TABLE)  # type: ignore[arg-type]
     numbers = LagVAE(EASY, **{**TINY, "n_components": np.int64(2), "hidden": np.array([8])}).fit(TABLE[:50])

@@ -162,7 +162,10 @@ def test_evaluate_on_other_data(finished: Finished, lagvae: Command, tmp_path: P
     np.save(tmp_path / "wide.npy", np.zeros((300, 1, 9, 9), dtype=np.uint8))
     refused = lagvae("evaluate", finished[0], "--data", "wide.npy")
     assert refused.status == 2
-    assert "lagvae: expected an encoder that takes examples of shape (1, 9, 9)" in refused.err
+    assert (
+        "lagvae: expected examples of shape (1, 8, 8), as those that the model was trained on, got (1, 9, 9)"
+        in refused.err
+    )
 
 
 def test_sample_writes_a_picture(finished: Finished, lagvae: Command, tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ def test_other_data_with_and_without_labels(folder: Path) -> None:
     codes, labels = encode(solution, ROWS[:3])
     assert (codes.shape, labels) == ((3, 2), None)
     assert codes == pytest.approx(encode(solution)[0][:3], abs=1e-6)
-    with pytest.raises(lv.ShapeError, match=r"takes examples of shape \(4,\)"):
+    with pytest.raises(
+        lv.ShapeError, match=r"examples of shape \(5,\), as those that the model was trained on, got \(4,\)"
+    ):
         encode(solution, ROWS[:, :4])
     with pytest.raises(lv.DataError, match="a part of the data: train, test, got held_out; try --part all"):
         encode(solution, ROWS, part="held_out")

@@ -145,7 +145,8 @@ def test_a_write_that_fails_halfway(tmp_path: Path, whole: Path, writes: int) ->
 @pytest.mark.parametrize("method", ["amortised", "dedicated"])
 def test_a_front_on_a_disk_that_is_full_for_a_while(tmp_path: Path, method: str) -> None:
     problems = {"amortised": (), "dedicated": (PROBLEM, PROBLEM.replace("45", "44"))}[method]
-    settings = {**SMALL, "epochs": 1, "checkpoint_seconds": 0.0, "divergence": "none", "log_every": 3}
+    settings = {**SMALL, "epochs": 1, "checkpoint_seconds": 0.0, "log_every": 3}
+    settings |= {"divergence": "none"} if method == "amortised" else {}
     whole = lv.fit_front("digits", problems, method=method, out=tmp_path / "whole", **settings)
     for writes in (1, 18):
         out = tmp_path / str(writes)

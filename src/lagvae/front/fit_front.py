@@ -118,7 +118,7 @@ def fit_front(
         raise SettingError(expected("points that do not wait for each other", got=method, fix="--method dedicated"))
     if stack not in (None, "auto") and (not isinstance(stack, int) or stack < 1):
         raise SettingError(expected("auto or a whole number ≥ 1 as stack", got=repr(stack), fix="stack='auto'"))
-    if stack is not None and method != "dedicated":
+    if stack not in (None, 1) and method != "dedicated":
         raise SettingError(expected("no stack", got=f"{stack!r} for {method}", fix="method='dedicated'"))
     front, settings = _settings(front, settings or read_preset(preset), changes, optimizer)
     if method != "amortised" and front != FrontSettings():

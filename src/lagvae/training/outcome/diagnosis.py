@@ -21,7 +21,7 @@ Cause = Literal["floor", "unsettled", "approaching", "growing", "limit", "flat",
 COARSEST = 0.02
 """How far a suggested bound may lie outside what was reached, relative to it, for the sake of fewer digits."""
 LEAST_OVER_FLOOR = 1.2
-"""How far over what a perfect model measures a suggested bound lies at least."""
+"""How far over what a perfect model measures a bound is suggested where a lucky run came out below that."""
 LONGEST = 3.0
 """How many times its own length a run may have to go on, at its last speed, for more epochs to be advised."""
 
@@ -101,7 +101,7 @@ def diagnose(
         value = constraint.bound + constraint.sign * violations[name]
         cause, why = _find_cause(course, violations[name], latent_dim=latent_dim, batch_size=batch_size)
         floor = constraint.floor(latent_dim=latent_dim, batch_size=batch_size)
-        nearest = value if constraint.sense != "<=" else max(value, LEAST_OVER_FLOOR * floor if floor > 0 else value)
+        nearest = LEAST_OVER_FLOOR * floor if constraint.sense == "<=" and 0 < value < floor else value
         found.append(
             Diagnosis(
                 name=name,

@@ -102,7 +102,7 @@ def test_other_data_has_to_fit_the_model_and_its_likelihood(solution: lv.Solutio
     assert lv.evaluate(solution, fine, quick=True)["train"]["distortion"].examples == 270
     with pytest.raises(lv.DataError, match=r"expected values in \[0, 1\] in the data \(train\), got .*; try dividing"):
         lv.evaluate(solution, fine * 3)
-    with pytest.raises(lv.ShapeError, match=r"expected an encoder that takes examples of shape \(1, 9, 9\)"):
+    with pytest.raises(lv.ShapeError, match=r"expected examples of shape \(1, 8, 8\), .*, got \(1, 9, 9\)"):
         lv.evaluate(solution, torch.rand(300, 1, 9, 9, generator=generator))
 
 

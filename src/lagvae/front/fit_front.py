@@ -186,7 +186,8 @@ def load_front(
         opened = open_data(config["data"] if data is None else data, folder=data_folder, progress=False)
         whole, opened = opened, opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
         if data is None:  # an amortised front was told what is left, one of runs the whole
-            (opened if content["method"] == "amortised" else whole).check_fingerprint(config.get("data_fingerprint"))
+            told = opened if content.get("method") == "amortised" else whole
+            told.check_fingerprint(config.get("data_fingerprint"))
     try:
         if content["method"] == "amortised":
             return read_amortised(run, content, model=model, data=opened)

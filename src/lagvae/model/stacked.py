@@ -76,7 +76,11 @@ class StackedVAE:
         """Gives a model's parameters memory of their own again: the stack trains it no further."""
         for parameter in self.models[index].parameters():
             parameter.data = parameter.data.clone()
-        self._likelihoods[index] = copy.deepcopy(self._likelihoods[index])
+        theirs, ours = self._likelihoods[index], copy.deepcopy(self._likelihoods[index])
+        for name in getattr(theirs, "running", ()):  # the memory stays the stack's: a recorded step writes there
+            setattr(ours, name, getattr(theirs, name))
+            setattr(theirs, name, getattr(theirs, name).clone())
+        self._likelihoods[index] = ours
 
     @contextmanager
     def scoring(self) -> Iterator[None]:

@@ -230,6 +230,22 @@ def test_a_released_model_is_trained_no_further() -> None:
     assert not torch.equal(moved, next(sessions[0].model.parameters()))
 
 
+def test_what_a_released_model_has_seen_stays_as_it_was() -> None:
+    sessions = build_all(likelihood="optimal_gaussian")
+    stack = StackSession(sessions)
+    stack.take_step()
+    (likelihood, memory), other = (
+        (session.model.likelihood, session.model.likelihood.running_variance) for session in sessions[:2]
+    )
+    stack.release(0)
+    kept, moved = likelihood.running_variance.clone(), other[1].clone()
+    stack.take_step()
+    assert torch.equal(likelihood.running_variance, kept)
+    assert likelihood.running_variance is not memory
+    assert not torch.equal(memory, kept)  # where a recorded step goes on writing
+    assert not torch.equal(other[1], moved)
+
+
 def replayed(compute: Callable[[], torch.Tensor], generators: Any) -> tuple[Callable[[], None], torch.Tensor]:
     """Records as a graph does: nothing is carried out before it is replayed, and the output stays where it is."""
     output = torch.empty(len(PROBLEMS), 1, 3)

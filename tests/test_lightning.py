@@ -199,3 +199,12 @@ def test_streams_of_another_process_or_device_are_not_taken_over() -> None:
     module.on_load_checkpoint({"lagvae_streams": {"train": elsewhere}, "global_step": 6})
     fresh = module._streams_of("train").state_dict()["posterior"]
     assert not torch.equal(fresh, Streams(3).state_dict()["posterior"])
+
+
+def test_batches_that_are_tuples_of_bytes_are_predicted(tmp_path: Path) -> None:
+    module = ProblemModule(PROBLEM, make_session().model)
+    found = trainer(tmp_path).predict(module, loader())
+    assert found is not None
+    codes = torch.cat(found)  # type: ignore[arg-type]
+    assert codes.shape == (len(DIGITS.train) // SIZE * SIZE, 2)
+    assert codes.abs().max() < 10  # of bytes taken for intensities it would be hundreds

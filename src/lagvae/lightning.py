@@ -128,8 +128,12 @@ class ProblemModule(LightningModule):
         return self.loss.multipliers
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the code of each prepared example: the mean of q(z|x)."""
+        """Returns the code of each example, as :meth:`~lagvae.model.vae.VAE.encode` does: the mean of q(z|x)."""
         return self.model.encode(x)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Returns the code of each example of a batch as it is stored."""
+        return self(_examples(batch))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Returns the Lagrangian on a batch."""
@@ -165,12 +169,7 @@ class ProblemModule(LightningModule):
         self._resumed_at = int(checkpoint.get("global_step", 0))
 
     def _loss(self, batch: Any, part: str) -> Tensor:
-        raw = batch[0] if isinstance(batch, tuple | list) else batch
-        if not isinstance(raw, Tensor):
-            got = type(raw).__name__
-            raise DataError(
-                expected("batches of examples, or tuples that begin with them", got=got, fix="a DataLoader")
-            )
+        raw = _examples(batch)
         if len(raw) < 2 and any(isinstance(term, MMD) for term in self.loss.terms):
             fix = "DataLoader(..., drop_last=True)"
             raise DataError(expected("batches of two examples or more, to measure mmd", got="one", fix=fix))
@@ -183,8 +182,7 @@ class ProblemModule(LightningModule):
         found = {
             name: value for name, value in self.loss.scalars().items() if name.startswith(("terms/", "violation/"))
         }
-        size = len(batch[0] if isinstance(batch, tuple | list) else batch)
-        self.log_dict({f"{part}/{name}": value for name, value in found.items()}, batch_size=size)
+        self.log_dict({f"{part}/{name}": value for name, value in found.items()}, batch_size=len(_examples(batch)))
 
     def _streams_of(self, part: str) -> Streams:
         """Returns a part's random numbers on this device: those of ``fit`` for train, others for other processes."""
@@ -198,6 +196,15 @@ class ProblemModule(LightningModule):
                 streams = Streams(derive_seed(seed, *path, self._resumed_at), self.device)
             self._streams[part] = streams
         return self._streams[part]
+
+
+def _examples(batch: Any) -> Tensor:
+    """Returns the examples of a batch: all of it, or what it begins with."""
+    raw = batch[0] if isinstance(batch, tuple | list) else batch
+    if not isinstance(raw, Tensor):
+        got = type(raw).__name__
+        raise DataError(expected("batches of examples, or tuples that begin with them", got=got, fix="a DataLoader"))
+    return raw
 
 
 def steps_of(trainer: Trainer) -> int:

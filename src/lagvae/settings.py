@@ -124,7 +124,7 @@ class OutputSettings:
     log_every: int = 50
     """Steps between two lines of metrics.jsonl."""
     checkpoint_seconds: float = 30.0
-    """Seconds between two checkpoints; one is always written at the end."""
+    """Seconds between two checkpoints, which are written with a line of the log; one is always written at the end."""
     track: tuple[TrackerName, ...] = ()
     """Trackers that get the log, the settings and the results beside TensorBoard: mlflow, wandb, or both."""
 
@@ -294,6 +294,19 @@ def preset(name: str) -> Settings:
     if str(name) not in PRESETS:
         raise SettingError(expected("a preset", got=f"'{name}'", fix=nearest(str(name), PRESETS)))
     return Settings().replace(**PRESETS[name])
+
+
+def settings_or_preset(settings: Settings | None, name: str) -> Settings:
+    """Returns the settings that are given, or a preset's.
+
+    Raises:
+        SettingError: Both are given, or there is no such preset.
+    """
+    if settings is None:
+        return preset(name)
+    if name != "default":
+        raise SettingError(expected("settings or a preset", got="both", fix=f"settings=lv.settings.preset('{name}')"))
+    return settings
 
 
 def setting_names() -> dict[str, str]:

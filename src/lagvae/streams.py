@@ -7,6 +7,7 @@ sample of a problem without mmd) never shifts the numbers that another one sees.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -95,6 +96,20 @@ class Streams:
         """Whether a state is of the same streams on the same kind of device."""
         own = self.state_dict()
         return own.keys() == state.keys() and all(own[name].shape == state[name].shape for name in own)
+
+    def go_on(self, state: dict[str, Tensor], *, step: int) -> None:
+        """Puts every stream back to where ``state_dict`` found it, or, on another kind of device, begins it afresh.
+
+        A state of a processor says nothing to a graphics processor: what is drawn from ``step`` on is then decided by
+        the seed and the step alone, and a warning says so.
+        """
+        if self.fits(state):
+            self.load_state_dict(state)
+            return
+        text = f"from step {step} on random numbers are others than on the device that the run was started on"
+        warnings.warn(text, UserWarning, stacklevel=2)
+        for name, generator in self._generators.items():
+            generator.manual_seed(derive_seed(self.seed, name, "elsewhere", step))
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Puts every stream back to where ``state_dict`` found it."""

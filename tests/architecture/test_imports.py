@@ -63,7 +63,7 @@ TRAINING = (  # bottom to top
     "portable",
     "fit",
 )
-DATA = ("mapped", "sparse", "examples", "blocks", "moments", "checks", "arrays", "readers", "named", "dataset")
+DATA = ("mapped", "sparse", "names", "examples", "blocks", "moments", "checks", "arrays", "readers", "named", "dataset")
 FRONT = ("pareto", "point", "bounds", "front", "amortised", "dedicated", "fit_front")  # bottom to top
 EXEMPT = {"__init__", "__main__"}
 ROOT_NAMES = {"__version__"}

@@ -29,6 +29,12 @@ def test_a_front_is_trained_shown_and_solved(tmp_path: Path, capsys: pytest.Capt
     assert "the best of the front, at β = " in capsys.readouterr().out
     assert main(["evaluate", run, "--quick"]) == 0
     capsys.readouterr()
+    assert main(["solve", front, "min neg_elbo", "--out", front, "--overwrite"]) == 2
+    assert "expected a folder beside the front's as --out" in capsys.readouterr().err
+    assert main(["train", "--resume", run]) == 2
+    assert "expected a run to resume, got a solution of a front; try lagvae solve" in capsys.readouterr().err
+    assert main(["train", "--resume", front]) == 2
+    assert "expected a run to resume, got a front; try lagvae front --resume" in capsys.readouterr().err
     assert main(["solve", front, "max mi s.t. neg_elbo <= 1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "infeasible"
     assert main(["front", "--resume", front, "--beta-high", "20"]) == 2
@@ -67,7 +73,7 @@ def test_ranges_make_a_dedicated_front_that_resumes(tmp_path: Path, capsys: pyte
     ("words", "message"),
     [
         (["front"], "expected data, got none; try --data mnist"),
-        (["front", "--method", "dedicated", *TINY], "expected problems, got none"),
+        (["front", "--method", "dedicated", *TINY], "expected problems for method='dedicated', got none; try 'max mi"),
         (["front", "max mi s.t. neg_elbo <= 9:1:1", *TINY], "expected a range first:last:step, got '9:1:1'"),
         (["front", "--beta-hihg", "3"], "try '--beta-high'"),
         (["front", "--beta-low", "30", *TINY], "0 < beta_low < beta_high"),

@@ -14,6 +14,7 @@ import lagvae as lv
 from data.sparse import save_sparse
 from lagvae.data import blocks as blocks_module
 from lagvae.data import mapped
+from lagvae.data.arrays import build_examples
 from lagvae.data.blocks import blocks
 from lagvae.data.examples import Examples
 from lagvae.data.moments import extent, moments
@@ -129,3 +130,12 @@ def test_twenty_gigabytes_stream_in_bounded_memory(
     assert data.train.values.nbytes == 18 * 2**30
     assert peak - before < 400
     assert time.monotonic() - began < 120  # the fingerprint alone took a minute before pages were asked for singly
+
+
+@pytest.mark.parametrize("change", [np.copy, lambda m: m.astype(np.float32), lambda m: m * 1.0])
+def test_what_is_computed_from_a_map_is_an_array(tmp_path: Path, change: Any) -> None:
+    np.save(tmp_path / "x.npy", np.arange(12, dtype=np.float32).reshape(4, 3))
+    made = change(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    examples = build_examples(made)
+    assert isinstance(examples.values, torch.Tensor)
+    assert examples.values.tolist() == np.asarray(made).tolist()

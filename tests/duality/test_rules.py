@@ -246,6 +246,27 @@ def test_few_latent_dimensions_warm_up_from_nearer_by(latent_dim: int, beta: flo
     assert float(first_multipliers(PROBLEM, latent_dim)[0]) == float(first_multipliers(PROBLEM)[0])
 
 
+@pytest.mark.parametrize("scale", [0.001, 2.0, 100.0])
+@pytest.mark.parametrize("bounds", ["neg_elbo <= 100", "neg_elbo <= 100, mmd <= 5e-4", "distortion <= 70, rate >= 3"])
+def test_multipliers_follow_the_scale_of_the_objective(scale: float, bounds: str) -> None:
+    plain, scaled = (Problem.parse(f"max {text} s.t. {bounds}") for text in ("mi", f"{scale}*mi"))
+    assert start_multipliers(scaled).tolist() == pytest.approx((scale * start_multipliers(plain)).tolist())
+    assert first_multipliers(scaled).tolist() == pytest.approx((scale * first_multipliers(plain)).tolist())
+    rules = [build_rule(problem, DualSettings(), latent_dim=64) for problem in (plain, scaled)]
+    assert [isinstance(rule, Forecast) for rule in rules] == [True, True]
+    assert rules[1].largest.tolist() == pytest.approx((scale * rules[0].largest).tolist())
+    assert torch.allclose(rules[1].width, scale * rules[0].width)  # type: ignore[attr-defined]
+
+
+def test_a_divergence_in_the_objective_counts_in_its_unit() -> None:
+    """10,000 mmd are a nat per 1e-4: no reason to let multipliers grow ten thousand times as far."""
+    plain, with_mmd = map(Problem.parse, ("max mi s.t. neg_elbo <= 100", "max mi - 10000*mmd s.t. neg_elbo <= 100"))
+    assert with_mmd.objective.scale == pytest.approx(2.0)
+    rules = [build_rule(problem, DualSettings(), latent_dim=64) for problem in (plain, with_mmd)]
+    assert float(rules[1].largest[0]) == pytest.approx(2 * float(rules[0].largest[0]))
+    assert start_multipliers(with_mmd).tolist() == start_multipliers(plain).tolist()
+
+
 def test_divergences_start_at_a_hundredth_of_a_nat_per_unit() -> None:
     assert float(start_multipliers(lag_vae(1.0, 86.0, 5.0))[1]) == pytest.approx(100.0)
 

@@ -84,3 +84,8 @@ def test_beta_and_gamma() -> None:
 @pytest.mark.parametrize("weights", [{"distortion": 0.0, "rate": 1.0}, {"distortion": -1.0, "rate": 1.0}, {}])
 def test_there_is_no_beta_where_distortion_weighs_nothing(weights: dict[str, float]) -> None:
     assert relative_weight(weights, "rate") is None
+
+
+def test_a_divergence_in_the_objective_hides_no_active_bound() -> None:
+    problem = Problem.parse("max mi - 10000*mmd s.t. neg_elbo <= 100")
+    assert is_active(problem, problem.subject_to[0], multiplier=0.5, violation=0.0)

@@ -15,6 +15,7 @@ from PIL import Image
 import lagvae as lv
 from fronts_to_draw import PROBLEMS, amortised, dedicated
 from lagvae.report.front_figure import draw_front, write_front_figure
+from lagvae.report.front_page import page_content, write_front_page
 from lagvae.report.published_points import published_points
 
 
@@ -102,3 +103,25 @@ def test_a_front_without_measurements_is_refused() -> None:
     front = replace(amortised(), points=())
     with pytest.raises(lv.CheckpointError, match="expected a front with points that were measured, got none"):
         draw_front(front)
+
+
+def test_a_front_that_fell_apart_is_drawn_and_says_so(tmp_path: Path) -> None:
+    front = replace(amortised(), surface=None, network=None, status=lv.Status.DIVERGED, message="fell apart")
+    write_front_figure(front, tmp_path / "front.png", tmp_path / "front.pdf")
+    write_front_page(front, tmp_path / "report.html")
+    assert "fell apart" in (tmp_path / "report.html").read_text()
+
+
+def test_runs_that_diverged_are_no_points(tmp_path: Path) -> None:
+    front = dedicated(tmp_path / "front")
+    far = {
+        part: {name: replace(one, value=1e7) for name, one in found.items()}
+        for part, found in front.points[0].estimates.items()
+    }
+    points = (replace(front.points[0], status="diverged", estimates=far), *front.points[1:])
+    figure = draw_front(replace(front, points=points))
+    assert figure.axes[0].get_xlim()[1] < 1e6
+    content = page_content(replace(front, points=points))
+    assert [member["isSolution"] for member in content["members"]] == [False, True, True, False]
+    assert 0 not in content["tracks"][0]["stops"]
+    assert content["members"][1]["load"] == f'lv.load("{front.folder / front.points[1].folder}")'  # type: ignore[operator]

@@ -65,6 +65,30 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path, overwrite: bool) -> 
     assert content(tmp_path) == {"own/thesis.tex": b"years"}
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_programs_configuration_is_no_run(tmp_path: Path, overwrite: bool) -> None:
+    own = {"config.yaml": b"lr: 1\n", "checkpoints/best.pt": b"weeks", "points/a": b"b"}
+    for name, text in own.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_bytes(text)
+    with pytest.raises(lv.CheckpointError, match=r"an empty folder or a run at .*own, got other files"):
+        run(tmp_path / "own", overwrite=overwrite)
+    assert content(tmp_path / "own") == own
+
+
+def test_data_that_were_moved_are_the_same(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    run(tmp_path / "run", data=str(tmp_path / "x.npy"))
+    (tmp_path / "x.npy").rename(tmp_path / "y.npy")
+    with pytest.raises(lv.DataError, match=r"the run's data at .*x\.npy, got nothing there; try naming where they are"):
+        lv.evaluate(tmp_path / "run", quick=True)
+    assert run(tmp_path / "run", data=str(tmp_path / "y.npy"), resume=True).step == 3
+    assert RunFolder(tmp_path / "run").read_config()["data"] == str(tmp_path / "y.npy")
+    assert lv.evaluate(tmp_path / "run", quick=True)["test"]
+    (tmp_path / "y.npy").unlink()
+    assert main(["report", str(tmp_path / "run")]) == 0
+
+
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     with pytest.raises(lv.CheckpointError, match=r"expected a folder at .*run, got a file; try another --out"):

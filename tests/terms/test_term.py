@@ -164,5 +164,30 @@ def test_names_are_new_identifiers(name: str, message: str) -> None:
         lv.term(lambda draw: draw.z.sum(), name=name)
 
 
+@pytest.mark.usefixtures("own_registry")
+def test_a_cell_that_is_run_again_defines_its_term_again() -> None:
+    def cell(factor: float) -> lv.Term:
+        @lv.term
+        def scaled(draw: Draw) -> Tensor:
+            return factor * draw.z.square().sum(-1)
+
+        return scaled  # type: ignore[no-any-return]
+
+    first, second = cell(1.0), cell(2.0)
+    assert float(second.measure(DRAW)) == 2 * float(first.measure(DRAW))
+    assert lv.Problem.parse("min scaled").objective.surrogate() == {second: 1.0}
+    with pytest.raises(ProblemError, match="expected a new name for a term, got 'scaled' again"):
+        lv.term(lambda draw: draw.z.sum(-1), name="scaled")
+
+
+def test_none_is_an_options_value_where_it_is_its_default() -> None:
+    assert lv.mmd(features=None, bandwidth=None) == lv.mmd()
+    assert lv.Problem.parse("min neg_elbo s.t. mmd(features=none) <= 1e-3") == lv.Problem.parse(
+        "min neg_elbo s.t. mmd <= 1e-3"
+    )
+    with pytest.raises(ProblemError, match="a known value of mmd's kernel"):
+        lv.mmd(kernel=None)
+
+
 def test_the_registry_is_left_as_it_was() -> None:
     assert set(registered_terms()) == {"distortion", "rate", "neg_elbo", "neg_iwae", "mmd", "mutual_information"}

@@ -68,6 +68,20 @@ class TestTerm:
         assert loaded.multipliers == solution.multipliers
         assert loaded.message == solution.message
 
+    def test_what_is_said_is_of_the_checkpoint(self, tmp_path: Path) -> None:
+        break_at(12)
+        solution = run(tmp_path / "run", PROBLEM, checkpoint_seconds=1e6)
+        loaded = lv.load(tmp_path / "run")
+        for found in (solution, loaded):
+            assert (found.step, found.history, found.seconds) == (0, [], 0.0)
+            assert all(math.isnan(violation) for violation in found.violations.values())
+
+    def test_without_a_folder_nothing_is_said_to_be_kept(self) -> None:
+        break_at(12)
+        solution = run(None, PROBLEM)
+        assert "no checkpoint was kept, for want of a folder" in solution.message
+        assert (solution.step, [record["step"] for record in solution.history]) == (15, [5, 10])
+
     def test_with_no_checkpoint_in_between_it_is_the_beginning(self, tmp_path: Path) -> None:
         break_at(2)
         solution = run(tmp_path / "run", PROBLEM, checkpoint_seconds=1e6)

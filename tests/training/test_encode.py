@@ -100,3 +100,18 @@ def test_a_file_that_holds_other_rows_by_now_is_refused(tmp_path: Path) -> None:
         encode(lv.load(tmp_path / "run"))
     codes, _ = encode(solution, str(tmp_path / "rows.npz"))  # named, they are meant
     assert len(codes) == 200
+
+
+@pytest.mark.parametrize("held_out", [0.0, 0.2])
+def test_arrays_in_memory_have_their_order_too(held_out: float) -> None:
+    solution = run(None, "min neg_elbo", ROWS, held_out=held_out)
+    assert encode(solution)[0] == pytest.approx(encode(solution, ROWS)[0], abs=1e-6)
+
+
+def test_bytes_are_prepared_as_in_training() -> None:
+    digits = lv.open_data("digits").test.values
+    assert isinstance(digits, torch.Tensor)
+    model = run(None, "min neg_elbo", likelihood="gaussian").model
+    assert torch.allclose(model.encode(digits), model.encode(digits / 255), atol=0.05)
+    drawn = run(None, "min neg_elbo").model.encode(digits)
+    assert drawn.abs().max() < 10  # of bytes taken for intensities it would be hundreds

@@ -16,7 +16,9 @@ import torch
 from torch import nn
 
 import lagvae as lv
+from lagvae.errors import DamageWarning
 from lagvae.storage.checkpoint import load_checkpoint
+from lagvae.streams import Streams
 from lagvae.training import fit as fit_module
 from lagvae.training.interrupt import Interrupt
 from tiny_runs import (
@@ -280,3 +282,40 @@ def test_only_the_first_sigint_is_kept_back() -> None:
     assert not untouched.requested
     assert signal.getsignal(signal.SIGINT) is before
     signal.signal(signal.SIGINT, inherited)
+
+
+def test_a_finished_run_whose_log_was_deleted_is_judged_again(tmp_path: Path) -> None:
+    before = run(tmp_path / "run", "max mi s.t. neg_elbo <= 20")
+    assert before.status is lv.Status.INFEASIBLE
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    with pytest.warns(DamageWarning, match="is gone"):
+        again = run(tmp_path / "run", "max mi s.t. neg_elbo <= 20", resume=True)
+    assert (again.status, again.violations) == (before.status, before.violations)
+    (diagnosis,) = again.diagnosis
+    assert (diagnosis.cause, diagnosis.why) == ("unknown", "its log is gone")
+    assert diagnosis.reachable == before.diagnosis[0].reachable
+    assert again.seconds > 0
+    assert lv.load(tmp_path / "run").diagnosis[0].why == "its log is gone"
+
+
+def test_a_stopped_run_is_loaded_as_it_was_returned(tmp_path: Path) -> None:
+    with stopped_after(12):
+        stopped = run(tmp_path / "run")
+    loaded = lv.load(tmp_path / "run")
+    assert (loaded.step, loaded.multipliers, loaded.seconds) == (12, stopped.multipliers, stopped.seconds)
+    assert loaded.weights == pytest.approx(stopped.weights)
+    assert loaded.beta == pytest.approx(stopped.beta)
+
+
+def test_on_another_kind_of_device_streams_begin_afresh() -> None:
+    streams = Streams(3, "cpu")
+    elsewhere = {name: torch.zeros(16, dtype=torch.uint8) for name in streams.state_dict()}
+    with pytest.warns(UserWarning, match="from step 7 on random numbers are others than on the device"):
+        streams.go_on(elsewhere, step=7)
+    again = Streams(3, "cpu")
+    with pytest.warns(UserWarning, match="step 7"):
+        again.go_on(elsewhere, step=7)
+    assert all(torch.equal(a, b) for a, b in zip(*(s.state_dict().values() for s in (streams, again)), strict=True))
+    saved = streams.state_dict()
+    again.go_on(saved, step=7)
+    assert torch.equal(torch.rand(3, generator=again.posterior), torch.rand(3, generator=streams.posterior))

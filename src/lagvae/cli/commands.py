@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from lagvae.errors import CheckpointError, SettingError, expected
+from lagvae.errors import CheckpointError, DataError, SettingError, expected
 from lagvae.settings import PROBE_EPOCHS, ExecutionSettings, NetworkSettings, PrimalSettings, Settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Train:
     problem: tyro.conf.Positional[str | None] = None
     """What to solve, in quotes."""
     data: str | None = None
-    """mnist, fashion-mnist, digits, a .npy, .npz, .csv or .parquet file, or a folder of images."""
+    """mnist, fashion-mnist, digits, a .npy, .npz, .csv, .tsv, .parquet or .h5ad file, or a folder of images."""
     out: str | None = None
     """Folder of the run; runs/latest if none is given."""
     resume: str | None = None
@@ -89,7 +90,8 @@ class Train:
         if described.get("custom"):
             own = described["custom"]
             own = ", ".join(map(str, own)) if isinstance(own, list) else own
-            raise SettingError(expected("a run of named parts only", got=f"its own {own}", fix="lv.fit with the same"))
+            fix = "lagvae solve FRONT PROBLEM --polish 10" if "front" in own else "lv.fit with the same"
+            raise SettingError(expected("a run of named parts only", got=f"its own {own}", fix=fix))
         return described
 
     @staticmethod
@@ -105,7 +107,7 @@ class Probe:
     """Train an ordinary VAE and the two ends of the range briefly; show what is within reach, and bounds to ask for."""
 
     data: str | None = None
-    """mnist, fashion-mnist, digits, a .npy, .npz, .csv or .parquet file, or a folder of images."""
+    """mnist, fashion-mnist, digits, a .npy, .npz, .csv, .tsv, .parquet or .h5ad file, or a folder of images."""
     json: bool = False
     """Print JSON instead of a table."""
     quiet: bool = False
@@ -226,7 +228,10 @@ class Report:
 
         solution = load(self.run_folder)
         if has_data:
-            solution.data = reopen_data(solution)
+            try:
+                solution.data = reopen_data(solution)
+            except DataError as error:  # moved, or changed since
+                print(f"without examples of the data: {str(error).partition('; try ')[0]}", file=sys.stderr)
         path = Path(self.out or Path(self.run_folder) / "report.png")
         draw_run(solution, path)
         print(f"picture in {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +22,7 @@ class Front:
     problems: tyro.conf.Positional[tuple[str, ...]] = ()
     """For --method dedicated and path: problems in quotes; a bound may be a range, as in "neg_elbo <= 86:95:1"."""
     data: str | None = None
-    """mnist, fashion-mnist, digits, a .npy or .npz file, or a folder of images."""
+    """mnist, fashion-mnist, digits, a .npy, .npz, .csv, .tsv, .parquet or .h5ad file, or a folder of images."""
     out: str | None = None
     """Folder of the front; fronts/latest if none is given."""
     method: Literal["amortised", "dedicated", "path"] | None = None
@@ -126,7 +127,11 @@ class Solve:
         from lagvae.front.amortised.front import AmortisedFront
         from lagvae.front.fit_front import load_front
         from lagvae.storage.files import to_plain
+        from lagvae.storage.folder import POINTS
 
+        if self.out is not None and Path(self.out).resolve() in (front := Path(self.front).resolve(), front / POINTS):
+            fix = "--out runs/from-front"
+            raise SettingError(expected("a folder beside the front's as --out", got=self.out, fix=fix))
         found = load_front(self.front)
         if isinstance(found, AmortisedFront):
             solution = found.solve(
@@ -146,5 +151,6 @@ class Solve:
         else:
             print_solution(solution)
             if self.out is None:
-                print(f'\nkeep it  lagvae solve {Path(self.front)} "{self.problem}" --out runs/from-front')
+                folder = shlex.quote(str(Path(self.front)))
+                print(f'\nkeep it  lagvae solve {folder} "{self.problem}" --out runs/from-front')
         return 1 if solution.status in ("diverged", "stopped") else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 from rich.console import Console
 from rich.markup import escape
@@ -29,10 +30,10 @@ def print_front(front: Front) -> None:
         return
     console.print(f"\nfront    {front.folder}", markup=False, soft_wrap=True)
     if front.status == "stopped":
-        console.print(f"next     lagvae front --resume {front.folder}", markup=False, soft_wrap=True)
+        console.print(f"next     lagvae front --resume {shlex.quote(str(front.folder))}", markup=False, soft_wrap=True)
     elif front.points and front.status != "diverged":
         bound = _bound(front)
-        command = f'lagvae solve {front.folder} "max mi s.t. neg_elbo <= {bound}"'
+        command = f'lagvae solve {shlex.quote(str(front.folder))} "max mi s.t. neg_elbo <= {bound}"'
         console.print(f"next     {command}", markup=False, soft_wrap=True)
 
 

@@ -68,6 +68,9 @@ class Sample:
         from lagvae.report.tables import TABLES, save_rows
         from lagvae.training.load import load
 
+        if self.kind == "samples" and self.data is not None:
+            fix = "--kind reconstructions, or no --data"
+            raise SettingError(expected("no data for samples, which are drawn from the prior", got=self.data, fix=fix))
         usual = {"samples": 64, "reconstructions": 4}.get(self.kind, 8)
         count = usual if self.n is None else self.n
         if count < 1:
@@ -88,13 +91,10 @@ class Sample:
         return 0
 
     def _grid(self, solution: Solution, rows: int) -> Tensor:
-        from lagvae.data.dataset import open_data
         from lagvae.report import latent
-        from lagvae.training.load import check_shape, reopen_data
+        from lagvae.training.load import open_for
 
-        data = reopen_data(solution) if self.data is None else open_data(self.data)
-        check_shape(solution, data.train.event_shape)
-        solution.model.check_data(data)
+        data = open_for(solution, self.data)
         draw = {
             "reconstructions": latent.reconstructions,
             "interpolations": latent.interpolations,

@@ -65,6 +65,10 @@ def _base_settings(words: list[str]) -> Settings:
     if words[:1] not in (["train"], ["front"]) or "--help" in words or "-h" in words:
         return Settings()
     resumed, config, chosen = (_value_of(flag, words) for flag in ("--resume", "--config", "--preset"))
+    if resumed and config:
+        raise SettingError(expected("--resume or --config", got="both", fix="--resume alone, which has its own"))
+    if resumed and any(word == "--overwrite" for word in words):
+        raise SettingError(expected("--resume or --overwrite", got="both", fix="--overwrite with --out, to begin anew"))
     if chosen and (resumed or config):
         fix = f"--preset alone, or 'preset: {chosen}' in the file"
         raise SettingError(expected("--preset or a file's settings", got="both", fix=fix))
@@ -101,6 +105,8 @@ def _one_line(complaint: str, words: list[str]) -> str:
     unknown = [flag for flag in given if flag.replace("_", "-").replace("--no-", "--") not in known]
     if unknown and "nrecognized" in message:
         return expected(f"an option of lagvae {name}", got=unknown[0], fix=nearest(unknown[0], known))
+    if name in ("train", "front") and "Could not find valid parse" in message:
+        return f"{message.rstrip('.')}; try the problem first, before the options, or lagvae {name} --help"
     return f"{message.rstrip('.')}; try lagvae {name} --help"
 
 

@@ -47,18 +47,19 @@ def print_solution(solution: Solution) -> None:
     console.print(f"\nrun      {solution.folder}", markup=False, soft_wrap=True)
     if (picture := solution.folder / "report.png").exists():
         console.print(f"picture  {picture}", markup=False, soft_wrap=True)
-    console.print(f"curves   tensorboard --logdir {solution.folder}", markup=False, soft_wrap=True)
+    quoted = shlex.quote(str(solution.folder))
+    console.print(f"curves   tensorboard --logdir {quoted}", markup=False, soft_wrap=True)
     for tracker, tracked in RunFolder(solution.folder).read_tracked().items():
         console.print(f"{tracker:<8} {tracked['where']}", markup=False, soft_wrap=True)
     if solution.status is Status.STOPPED:
         own = (solution.config or {}).get("custom")
-        command = f"lagvae train --resume {solution.folder}"
+        command = f"lagvae train --resume {quoted}"
         if own:
             command = f"lv.fit(..., out='{solution.folder}', resume=True) with the same {', '.join(own)}"
         console.print(f"next     {command}", markup=False, soft_wrap=True)
     elif solution.status is not Status.DIVERGED:
         for command in ("evaluate", "encode", "sample"):
-            console.print(f"next     lagvae {command} {solution.folder}", markup=False, soft_wrap=True)
+            console.print(f"next     lagvae {command} {quoted}", markup=False, soft_wrap=True)
 
 
 def print_probe(probe: Probe, *, data: str) -> None:
@@ -152,10 +153,12 @@ def describe_weights(solution: Solution) -> str:
 def explanation(solution: Solution, diagnosis: Diagnosis) -> Table:
     """Returns what became of a missed bound: values, the multiplier's history, the reason, and what would help."""
     constraint = solution.problem.constraints[diagnosis.name]
-    best = f"best {format_value(diagnosis.best)} at epoch {diagnosis.best_epoch:.3g}, by the log"
+    best = ""
+    if math.isfinite(diagnosis.best_epoch):
+        best = f", best {format_value(diagnosis.best)} at epoch {diagnosis.best_epoch:.3g}, by the log"
     table = Table(box=None, pad_edge=False, show_header=False, title_justify="left", title_style="bold")
     table.title = f"\nmissed: {constraint}"
-    table.add_row("value", f"{format_value(diagnosis.value)} at the end, {best}")
+    table.add_row("value", f"{format_value(diagnosis.value)} at the end{best}")
     table.add_row("multiplier", diagnosis.multiplier)
     table.add_row("because", diagnosis.why)
     table.add_row("try", ", or\n".join(_remedies(solution, constraint, diagnosis)))

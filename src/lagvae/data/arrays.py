@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lagvae.data.checks import check_finite
 from lagvae.data.examples import Examples
-from lagvae.data.mapped import open_map
+from lagvae.data.mapped import is_mapped, open_map
 from lagvae.errors import DataError, ProblemWarning, expected
 
 EXACT = 2**24
@@ -36,7 +36,10 @@ def build_examples(
             0..255 in images, integers that float32 cannot tell apart, NaN or infinity, or labels that do not fit.
     """
     _check_shape(tuple(values.shape), where)
-    kept = _keep_map(values, where) if isinstance(values, np.memmap) else _convert(_as_tensor(values, where), where)
+    if isinstance(values, np.memmap) and is_mapped(values):
+        kept: Tensor | np.memmap = _keep_map(values, where)
+    else:
+        kept = _convert(_as_tensor(values, where), where)
     examples = Examples(kept, None if labels is None else _convert_labels(labels, len(values), where))
     check_finite(examples, name=where)
     return examples

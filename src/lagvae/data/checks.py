@@ -68,7 +68,8 @@ def _check_each(
 def _mend(value: float) -> str:
     """Returns what would mend data with ``value`` in it."""
     if not math.isfinite(value):
-        return "removing the examples that are not finite, or replacing their values"
+        return "removing the examples that are not finite (float32 ends at 3.4e38), or replacing their values"
+    other = ", or another likelihood, e.g. --likelihood optimal_gaussian"
     if 1 < value <= 255:
-        return "dividing the values by 255, or by the largest that they may have"
-    return "rescaling the values, e.g. (x - x.min()) / (x.max() - x.min())"
+        return f"dividing the values by 255 or by the largest that they may have{other}"
+    return f"rescaling the values, e.g. (x - x.min()) / (x.max() - x.min()){other}"

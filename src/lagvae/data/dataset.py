@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,9 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lagvae.data.arrays import build_examples
-from lagvae.data.examples import Examples
+from lagvae.data.examples import Examples, fit_names
 from lagvae.data.named.read import read_named
 from lagvae.data.named.registry import DIGITS, IDX_SETS, is_named
+from lagvae.data.names import Names
 from lagvae.data.readers.cells import CellOptions, is_cells, name_cells, read_cells
 from lagvae.data.readers.images import read_image_folder
 from lagvae.data.readers.npy import read_npy, read_npz
@@ -53,6 +55,8 @@ class Data:
         note: What the reader did beyond reading, in one sentence, or "".
         held_out: What the multipliers learn from, where it is not the training part.
         split: The share and the seed that ``hold_out`` split it off by, if that did.
+        order: int64 [N], where each example of the parts, one after another, stood in the source: of one that has both
+            parts itself, in train, then test. None if nothing is known of it.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Data:
     note: str = ""
     held_out: Examples | None = None
     split: tuple[float, int] | None = None
+    order: Tensor | None = None
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -94,8 +99,22 @@ class Data:
             raise DataError(expected("two training examples or more on either side of the split", got=got, fix=fix))
         is_held_out = torch.zeros(size, dtype=torch.bool)
         is_held_out[permutation(size, seed, "held_out")[:count]] = True
-        held_out, rest = (self.train.pick(half.nonzero()[:, 0]) for half in (is_held_out, ~is_held_out))
-        return replace(self, train=rest, held_out=held_out, split=(share, seed))
+        chosen = [half.nonzero()[:, 0] for half in (~is_held_out, is_held_out)]
+        rest, held_out = map(self.train.pick, chosen)
+        order = self.order
+        if order is not None:
+            order = torch.cat([order[chosen[0]], order[chosen[1]], order[size:]])
+        return replace(self, train=rest, held_out=held_out, split=(share, seed), order=order)
+
+    @property
+    def names(self) -> Names:
+        """What its columns and the classes of its labels are called."""
+        return self.train.names
+
+    def with_parts(self, parts: Sequence[Examples]) -> Data:
+        """Returns the data with other examples in place of ``parts``, in their order."""
+        held_out = parts[1] if len(parts) == 3 else None
+        return replace(self, train=parts[0], held_out=held_out, test=parts[-1])
 
     def fingerprint(self) -> str:
         """Returns a short hash of the shapes, the dtype, the labels and the bytes of every part.
@@ -178,10 +197,12 @@ def open_data(
         return _open_pair(source, folder, progress)
     train, test, note = _read_parts(source, folder, progress, where="the data")
     if test is None:
-        train, test, split = _split_off_test(train)
+        train, test, order, split = _split_off_test(train)
         note = "; ".join(filter(None, (note, split)))
+    else:
+        order = torch.arange(len(train) + len(test))
     _check_agreement(train, test)
-    return Data(_name(source), train, test, note)
+    return Data(_name(source), train, test, note, order=order)
 
 
 def read_whole(source: Part, *, folder: str | Path | None = None, progress: bool = True) -> list[Examples]:
@@ -204,10 +225,11 @@ def read_whole(source: Part, *, folder: str | Path | None = None, progress: bool
 def _open_cells(source: Part, options: CellOptions) -> Data:
     cells, name = read_cells(source, options), name_cells(source, options)
     if not cells.parts:
-        train, test, note = _split_off_test(cells.examples)
-        return Data(name, train, test, f"{cells.note}; {note}")
+        train, test, order, note = _split_off_test(cells.examples)
+        return Data(name, train, test, f"{cells.note}; {note}", order=order)
     parts = {part: cells.examples.pick(rows) for part, rows in cells.parts.items()}
-    return Data(name, parts["train"], parts["test"], f"{cells.note}; {cells.split}", parts.get("held_out"))
+    note, order = f"{cells.note}; {cells.split}", torch.cat(list(cells.parts.values()))
+    return Data(name, parts["train"], parts["test"], note, parts.get("held_out"), order=order)
 
 
 def _open_pair(pair: tuple[Part, ...], folder: str | Path | None, progress: bool) -> Data:
@@ -216,8 +238,10 @@ def _open_pair(pair: tuple[Part, ...], folder: str | Path | None, progress: bool
     train, _, note = _read_parts(pair[0], folder, progress, where="train")
     other_train, test, _ = _read_parts(pair[1], folder, progress, where="test")
     test = other_train if test is None else test
+    every_class = tuple(sorted({*train.names.classes, *test.names.classes}))
+    train, test = fit_names([train, test], Names(train.names.columns, every_class))
     _check_agreement(train, test)
-    return Data("", train, test, note)
+    return Data("", train, test, note, order=torch.arange(len(train) + len(test)))
 
 
 def _read_parts(
@@ -237,7 +261,7 @@ def _read_parts(
     if isinstance(source, Examples):
         if source.rows is not None or isinstance(source.values, SparseRows):
             return source, None, ""  # of what was opened before
-        return build_examples(source.values, source.labels, where=where), None, ""
+        return replace(build_examples(source.values, source.labels, where=where), names=source.names), None, ""
     if isinstance(source, np.ndarray | Tensor):
         return build_examples(source, where=where), None, ""
     if isinstance(source, Dataset):
@@ -289,8 +313,12 @@ def _name(source: Part) -> str:
     return str(Path(source).expanduser().absolute()) if isinstance(source, str | Path) else ""
 
 
-def _split_off_test(whole: Examples) -> tuple[Examples, Examples, str]:
-    """Splits off a test part, by position only, so that the same data is split the same way ever after."""
+def _split_off_test(whole: Examples) -> tuple[Examples, Examples, Tensor, str]:
+    """Splits off a test part, by position only, so that the same data is split the same way ever after.
+
+    Returns:
+        The training and the test part, the places of their examples, and what was done, in words.
+    """
     count = len(whole)
     if count < 2:
         raise DataError(
@@ -300,19 +328,21 @@ def _split_off_test(whole: Examples) -> tuple[Examples, Examples, str]:
         # Only neighbours of a memory map can be had without loading them.
         start = count - max(1, count // TEST_EVERY)
         note = f"no test part in the file: the last tenth, {count - start} examples, held out"
-        return whole.subset(0, start), whole.subset(start, count), note
+        return whole.subset(0, start), whole.subset(start, count), torch.arange(count), note
     position = torch.arange(count)
     is_test = position % TEST_EVERY == TEST_EVERY - 1
     if count < TEST_EVERY:
         is_test = position == count - 1
-    train, test = (_pick(whole, chosen.nonzero()[:, 0]) for chosen in (~is_test, is_test))
-    return train, test, "no test part in the data: 1 example in 10 held out"
+    chosen = [half.nonzero()[:, 0] for half in (~is_test, is_test)]
+    train, test = (_pick(whole, index) for index in chosen)
+    return train, test, torch.cat(chosen), "no test part in the data: 1 example in 10 held out"
 
 
 def _pick(whole: Examples, index: Tensor) -> Examples:
     if isinstance(whole.values, SparseRows):
         return whole.pick(index)
-    return Examples(whole.gather(index), None if whole.labels is None else whole.labels[index])
+    picked = whole.pick(index)
+    return replace(picked, values=whole.gather(index), rows=None)
 
 
 def _check_agreement(train: Examples, test: Examples) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import cast
 from weakref import WeakValueDictionary
 
@@ -12,7 +13,9 @@ from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
 from lagvae.data.mapped import Place, read_rows
+from lagvae.data.names import NAMELESS, Names
 from lagvae.data.sparse import SparseRows
+from lagvae.errors import ShapeError, expected
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +27,13 @@ class Examples:
             of a file that is too large to load, or the rows of a sparse table.
         labels: int64 ``[N]``, or None.
         rows: int64 ``[N]``, which of the values are the examples; None if all are. Two parts may so share one array.
+        names: Of the columns, where the examples are rows of a table that names them, and of the labels' classes.
     """
 
     values: Tensor | np.memmap | SparseRows
     labels: Tensor | None = None
     rows: Tensor | None = None
+    names: Names = NAMELESS
     _moved: WeakValueDictionary[torch.device, Examples] = field(
         default_factory=WeakValueDictionary, init=False, repr=False
     )
@@ -62,6 +67,7 @@ class Examples:
             values=values.to(device) if isinstance(values, Tensor) else values,
             labels=None if self.labels is None else self.labels.to(device),
             rows=rows,
+            names=self.names,
         )
         return moved
 
@@ -84,17 +90,17 @@ class Examples:
         """Returns the examples ``start`` up to, without, ``stop``: a view, nothing is copied."""
         labels = None if self.labels is None else self.labels[start:stop]
         if self.rows is not None:
-            return Examples(self.values, labels, self.rows[start:stop])
+            return replace(self, labels=labels, rows=self.rows[start:stop])
         if isinstance(self.values, SparseRows):
-            return Examples(self.values, labels, torch.arange(len(self))[start:stop])
+            return replace(self, labels=labels, rows=torch.arange(len(self))[start:stop])
         # numpy's types do not say that a slice of a memory map is one.
-        return Examples(cast("Tensor | np.memmap", self.values[start:stop]), labels)
+        return replace(self, values=cast("Tensor | np.memmap", self.values[start:stop]), labels=labels)
 
     def pick(self, index: Int64[Tensor, " picked"]) -> Examples:
         """Returns the examples at ``index``, which share these values: nothing is copied but labels."""
         labels = None if self.labels is None else self.labels[index.to(self.labels.device)]
         index = self.beside_values(index)
-        return Examples(self.values, labels, index if self.rows is None else self.rows[index.to(self.rows.device)])
+        return replace(self, labels=labels, rows=index if self.rows is None else self.rows[index.to(self.rows.device)])
 
     def __getstate__(self) -> dict[str, object]:
         """What another process is sent: of a memory map its place, not its content."""
@@ -106,6 +112,45 @@ class Examples:
         vars(self).update(
             {"_moved": WeakValueDictionary()} | state | ({"values": values.open()} if isinstance(values, Place) else {})
         )
+
+
+def fit_names(parts: Sequence[Examples], names: Names) -> list[Examples]:
+    """Returns parts with their columns, and the classes of their labels, in the order of ``names``.
+
+    Columns beyond those are left out; classes beyond those come after them. What has no names stays as it is.
+
+    Args:
+        parts: Those that share their values share them afterwards too.
+        names: Of the data that a model was trained on.
+
+    Raises:
+        ShapeError: A column is missing.
+    """
+    picked: dict[int, Tensor | SparseRows] = {}
+    fitted = []
+    for part in parts:
+        values, columns = part.values, part.names.columns
+        if names.columns and columns and columns != names.columns:
+            if missing := [name for name in names.columns if name not in columns]:
+                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+                got = f"none called '{missing[0]}'{more}, but {', '.join(columns[:8])}{', ...' * (len(columns) > 8)}"
+                fix = "the columns' names of the data that the model was trained on"
+                raise ShapeError(expected(f"the {len(names.columns)} columns of the model's data", got=got, fix=fix))
+            if id(values) not in picked:
+                place = {name: number for number, name in enumerate(columns)}
+                index = np.array([place[name] for name in names.columns])
+                if isinstance(values, SparseRows):
+                    picked[id(values)] = values.columns(index)
+                else:  # a memory map has no columns with names
+                    picked[id(values)] = torch.as_tensor(values)[:, index]
+            values, columns = picked[id(values)], names.columns
+        labels, classes = part.labels, part.names.classes
+        if labels is not None and names.classes and classes:
+            classes = (*names.classes, *(name for name in classes if name not in names.classes))
+            labels = torch.tensor([classes.index(name) for name in part.names.classes], device=labels.device)[labels]
+        is_same = (columns, classes) == (part.names.columns, part.names.classes)
+        fitted.append(part if is_same else replace(part, values=values, labels=labels, names=Names(columns, classes)))
+    return fitted
 
 
 def binarise(raw: Shaped[Tensor, "..."], generator: torch.Generator) -> Float32[Tensor, "..."]:

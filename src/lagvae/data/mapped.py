@@ -95,10 +95,20 @@ def _advise(values: np.memmap, advice: str) -> None:
         _mapping(values).madvise(getattr(mmap, advice))
 
 
+def is_mapped(values: object) -> bool:
+    """Whether an array lies in a file: what numpy computes from a memory map has its type, and is in memory."""
+    return isinstance(values, np.memmap) and isinstance(_base(values), mmap.mmap)
+
+
 def _mapping(values: np.ndarray) -> mmap.mmap:
     """Returns the mapping that a memory map, or a view of one, lies in."""
+    base = _base(values)
+    assert isinstance(base, mmap.mmap)
+    return base
+
+
+def _base(values: np.ndarray) -> object:
     base: object = values
     while isinstance(base, np.ndarray):
         base = base.base
-    assert isinstance(base, mmap.mmap)
     return base

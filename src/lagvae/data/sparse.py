@@ -47,3 +47,7 @@ class SparseRows:
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Returns some rows as a dense array."""
         return self._rows[rows].toarray()
+
+    def columns(self, index: np.ndarray) -> SparseRows:
+        """Returns the table of the columns at ``index``, in that order."""
+        return SparseRows(self._rows[:, index])

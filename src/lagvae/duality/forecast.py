@@ -75,9 +75,9 @@ class Forecast(DualRule):
         super().__init__(problem, self.first, models=models)
         self.hold = hold if hold is not None else 0.4 if torch.equal(self.first, self.start) else 0.25
         self.warm_up, self.gain, self.window, self.decay = warm_up, gain, window, decay
-        objective = sum(abs(weight) for weight in problem.objective.surrogate().values()) or 1.0
-        self.width = 0.1 * objective / self.units
-        self.largest = objective * largest_multipliers(problem)
+        scale = problem.objective.scale
+        self.width = 0.1 * scale / self.units
+        self.largest = scale * largest_multipliers(problem)
         self.smallest = torch.where(self.is_equality, -self.largest, 0.0)
         self.margin = torch.where(self.is_equality, 0.0, margin)
         in_nats = torch.tensor([constraint.in_nats for constraint in problem.subject_to], dtype=torch.bool)

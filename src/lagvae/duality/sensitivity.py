@@ -46,7 +46,7 @@ def is_active(problem: Problem, constraint: Constraint, *, multiplier: float, vi
 
     An inequality is active iff its multiplier is not negligible *and* it is at its bound or beyond:
 
-        λ · tolerance > 0.003 Σ|objective weights|   and   violation ≥ -5 tolerance
+        λ · tolerance > 0.003 Σ |objective weight| · unit   and   violation ≥ -5 tolerance
 
     with the tolerance within which the bound counts as met. An equality is always active.
 
@@ -58,8 +58,7 @@ def is_active(problem: Problem, constraint: Constraint, *, multiplier: float, vi
     """
     if constraint.is_equality:
         return True
-    scale = sum(abs(weight) for weight in problem.objective.surrogate().values()) or 1.0
-    matters = multiplier * constraint.tolerance > NEGLIGIBLE * scale
+    matters = multiplier * constraint.tolerance > NEGLIGIBLE * problem.objective.scale
     return matters and violation >= -TIGHT * constraint.tolerance
 
 

@@ -29,7 +29,8 @@ def start_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
     With β = weight(R) / weight(D), constraints in nats start at the common multiplier that brings β
     nearest to 0.3 where the solution must have β ≤ 1 (information is maximised within a bound on neg_elbo; or
     the rate is bounded from below, or the distortion from above, beside the VAE's objective), and to 1
-    elsewhere. All that a divergence's bound allows weighs a twentieth of a nat: next to nothing.
+    elsewhere. All that a divergence's bound allows weighs a twentieth of a nat: next to nothing. An objective that
+    is a hundred times another starts at a hundred times its multipliers.
     """
     return _multipliers_at(problem, LOW_BETA if _rewards_information(problem) else 1.0)
 
@@ -64,10 +65,12 @@ def _lean(weights: Mapping[Term, float]) -> float:
 def _multipliers_at(problem: Problem, target: float) -> Float[Tensor, " constraints"]:
     """Returns the common multiplier of the constraints in nats that brings β nearest to ``target``."""
     objective = problem.objective.surrogate()
-    start = torch.tensor([0.05 / max(abs(c.bound), c.unit) for c in problem.subject_to])
+    scale = max((abs(weight) * term.unit for term, weight in objective.items()), default=0.0) or 1.0
+    start = torch.tensor([0.05 * scale / max(abs(c.bound), c.unit) for c in problem.subject_to])
     in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool)
     # From 1 outwards: where every candidate is as good, it is the VAE's.
     candidates = sorted(torch.logspace(-2, 1, 121).tolist(), key=lambda multiplier: abs(math.log(multiplier)))
+    candidates = [scale * candidate for candidate in candidates]
 
     def distance(multiplier: float) -> float:
         weights = dict(objective)
@@ -83,19 +86,18 @@ def _multipliers_at(problem: Problem, target: float) -> Float[Tensor, " constrai
 
 
 def largest_multipliers(problem: Problem) -> Float[Tensor, " constraints"]:
-    """Returns, per unit weight of the objective, where each multiplier stops mattering.
+    """Returns, for an objective of scale 1, where each multiplier stops mattering.
 
     A constraint in nats steers the model through β = weight(R) / weight(D) alone: beyond the multiplier
     where |d log β / d log λ| falls under 1/10 more of it changes nothing but the time it takes to come
     back (10 for neg_elbo; never under a bound on distortion alone, which may take 100). All that a
     divergence's bound allows may weigh 20 nats.
     """
-    objective = problem.objective.surrogate()
-    size = sum(abs(weight) for weight in objective.values()) or 1.0
+    objective, scale = problem.objective.surrogate(), problem.objective.scale
     candidates = torch.logspace(1, 2, 11).tolist()
 
     def log_beta(constraint: Constraint, multiplier: float) -> float:
-        weights = {term: weight / size for term, weight in objective.items()}
+        weights = {term: weight / scale for term, weight in objective.items()}
         for term, weight in constraint.quantity.surrogate().items():
             weights[term] = weights.get(term, 0.0) + constraint.sign * multiplier * weight
         tiny = 1e-6

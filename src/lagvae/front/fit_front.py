@@ -18,8 +18,7 @@ from lagvae.front.dedicated.ray_engine import RayEngine
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
-from lagvae.settings import FrontSettings, Settings
-from lagvae.settings import preset as read_preset
+from lagvae.settings import FrontSettings, Settings, settings_or_preset
 from lagvae.storage.files import read_json
 from lagvae.storage.folder import FRONT, RunFolder, claim_folder, held, settings_of
 from lagvae.tracking.trackers import require_trackers
@@ -120,7 +119,7 @@ def fit_front(
         raise SettingError(expected("auto or a whole number ≥ 1 as stack", got=repr(stack), fix="stack='auto'"))
     if stack not in (None, 1) and method != "dedicated":
         raise SettingError(expected("no stack", got=f"{stack!r} for {method}", fix="method='dedicated'"))
-    front, settings = _settings(front, settings or read_preset(preset), changes, optimizer)
+    front, settings = _settings(front, settings_or_preset(settings, preset), changes, optimizer)
     if method != "amortised" and front != FrontSettings():
         unusual = dataclasses.asdict(front).items() - dataclasses.asdict(FrontSettings()).items()
         got = ", ".join(f"{name}={value}" for name, value in sorted(unusual))
@@ -128,8 +127,11 @@ def fit_front(
     texts = [problems] if isinstance(problems, str | Problem) else list(problems)
     asked = [one for text in texts for one in expand_ranges(str(text))]
     if (method == "amortised") == bool(asked):
-        wanted, got = ("no problem for an amortised front", str(asked[0])) if asked else ("problems", "none")
-        raise SettingError(expected(wanted, got=got, fix="method='dedicated', or front.solve(problem) afterwards"))
+        if not asked:
+            fix = "'max mi s.t. neg_elbo <= 99:106:1', a run for each bound"
+            raise SettingError(expected(f"problems for method='{method}'", got="none", fix=fix))
+        fix = "method='dedicated', or front.solve(problem) afterwards"
+        raise SettingError(expected("no problem for an amortised front", got=str(asked[0]), fix=fix))
     require_trackers(settings.output.track)
     folder = claim_folder(out, resume=resume, overwrite=overwrite, what="front")
     opened = open_data(data, folder=data_folder, progress=progress)

@@ -183,6 +183,7 @@ def describe_front(
         settings,
         event_shape=opened.train.event_shape,
         custom=[name for name, given in {"model": model, "optimizer": optimizer}.items() if given is not None],
+        names=opened.names.as_dict(),
         front=front,
     )
 

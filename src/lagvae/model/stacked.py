@@ -152,6 +152,8 @@ def why_not_stacked(models: Sequence[VAE]) -> str:
             return "likelihoods adapted to different data"
     if any(name.startswith(("encoder.", "decoder.")) for name in buffers):
         return "networks with running statistics"
+    if len(list(first.named_parameters(remove_duplicate=False))) > len(shapes):
+        return "layers that share their weights"
     scales = f"likelihood.{_scales_in(first.likelihood)}"
     if any(not name.startswith(("encoder.", "decoder.")) and name != scales for name in shapes):
         return "a likelihood or prior that learns"
@@ -164,6 +166,24 @@ def why_not_stacked(models: Sequence[VAE]) -> str:
         return "likelihoods that differ"
     if any(isinstance(module, nn.modules.dropout._DropoutNd) for module in first.modules()):
         return "networks with dropout"
+    return ""
+
+
+@torch.no_grad()
+def why_not_mapped(model: VAE, event_shape: Sequence[int]) -> str:
+    """Returns why networks that are no sequences of products do not run side by side; empty where they do.
+
+    Two of each are tried: numbers of chance, and decisions that hang on values, show only so.
+    """
+    x = torch.zeros(2, 2, *event_shape, device=model.device)
+    z = torch.zeros(2, 2, model.latent_dim, device=model.device)
+    for network, batch in ((model.encoder, show_encoder(model.likelihood, x)), (model.decoder, z)):
+        if runs_as_products(network):
+            continue
+        try:
+            _stacked(network, {name: torch.stack([own, own]) for name, own in network.named_parameters()})(batch)
+        except Exception as error:  # whatever a user's own networks, or vmap, raise
+            return f"networks that do not run side by side ({' '.join(str(error).split('.')[0].split())[:120]})"
     return ""
 
 

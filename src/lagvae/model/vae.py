@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from lagvae.data.dataset import Data
@@ -97,8 +97,15 @@ class VAE(nn.Module):
         )
 
     @torch.no_grad()
-    def encode(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch latent"]:
-        """Returns the mean of q(z|x): the code of each example."""
+    def encode(self, x: Shaped[Tensor, "batch *event"]) -> Float[Tensor, "batch latent"]:
+        """Returns the mean of q(z|x): the code of each example.
+
+        Args:
+            x: As the likelihood scores it. Bytes are prepared here as in training; where that draws, bits say, always
+                by the same numbers.
+        """
+        if x.dtype == torch.uint8:
+            x = self.likelihood.prepare(x.to(self.device), torch.Generator(self.device).manual_seed(0))
         return self.posterior(x.to(self._parameter())).mean
 
     @torch.no_grad()
@@ -178,9 +185,11 @@ class VAE(nn.Module):
         each, shape = count_parameters(self.likelihood), tuple(output.shape)
         if each == 1:
             return shape
-        return (
-            (shape[0], *shape[2:]) if len(shape) > 2 and shape[1] == each else (shape[0], math.prod(shape[1:]) // each)
-        )
+        if len(shape) > 2 and shape[1] == each:
+            return (shape[0], *shape[2:])
+        if len(shape) > 2 and shape[1] % each == 0:  # channels, with all of the first parameter before the second
+            return (shape[0], shape[1] // each, *shape[2:])
+        return (shape[0], math.prod(shape[1:]) // each)
 
     def _parameter(self) -> Tensor:
         """Returns a weight: its device and dtype are the model's."""

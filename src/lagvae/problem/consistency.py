@@ -72,13 +72,10 @@ def check_constraint(constraint: Constraint) -> None:
     for term, weight in pushed.items():
         rewarded = weight < 0 or (constraint.is_equality and not term.in_nats)
         if rewarded and not term.may_be_rewarded:
-            raise ProblemError(
-                expected(
-                    f"an upper bound on {term}",
-                    got=f"'{constraint}', which rewards it",
-                    fix=f"'{term} <= {constraint.bound_text}'",
-                )
-            )
+            fix = f"'{term} <= {constraint.bound_text}'"
+            if len(pushed) > 1:
+                fix = f"a positive weight on {term}"
+            raise ProblemError(expected(f"an upper bound on {term}", got=f"'{constraint}', which rewards it", fix=fix))
 
 
 def check_bounds(constraints: Sequence[Constraint]) -> None:

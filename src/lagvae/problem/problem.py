@@ -30,6 +30,11 @@ class Objective:
         """Returns term → weight of what is minimised."""
         return (self.sign * self.quantity).surrogate()
 
+    @property
+    def scale(self) -> float:
+        """Σ |weight| · unit of what is minimised, 1 where that is nothing: what multipliers are measured by."""
+        return sum(abs(weight) * term.unit for term, weight in self.surrogate().items()) or 1.0
+
     def __str__(self) -> str:
         return f"{self.direction} {self.quantity}"
 

@@ -21,7 +21,7 @@ from typing import Literal
 from lagvae.errors import ProblemError, expected, nearest
 from lagvae.problem.problem import Objective, Problem
 from lagvae.terms import importance, information, mmd  # noqa: F401 (registers the built-in terms)
-from lagvae.terms.algebra import Constraint, Sense, WeightedSum, finite
+from lagvae.terms.algebra import Constraint, Sense, WeightedSum, finite, format_number
 from lagvae.terms.term import Term, registered_terms
 
 ABBREVIATIONS = {"mi": "mutual_information"}
@@ -76,7 +76,9 @@ class _Parser:
             while self.accept("symbol", ","):
                 constraints.append(self.constraint())
         if self.here.kind != "end":
-            raise self.error("',' or the end" if constraints else "'s.t.' or the end", "'s.t.' before the constraints")
+            if constraints:
+                raise self.error("',' or the end", "',' between constraints, or for '<= 1,000' the bound as 1000")
+            raise self.error("'s.t.' or the end", "'s.t.' before the constraints")
         return Problem(objective, constraints)
 
     def direction(self) -> Literal["max", "min"]:
@@ -121,8 +123,11 @@ class _Parser:
     def product(self, sign: float) -> tuple[Term, float]:
         if self.here.kind == "number":
             weight = self.number("weight")
+            if self.here.text in _SENSES:
+                fix = "the term on the left, 'neg_elbo <= 100', and for a range two constraints"
+                raise self.error("a term before its bound", fix)
             if not self.accept("symbol", "*"):
-                raise self.error("'*' after a weight", f"'{weight}*rate'")
+                raise self.error("'*' after a weight", f"'{format_number(weight)}*rate'")
             return self.term(), sign * weight
         term = self.term()
         if self.accept("symbol", "*"):

@@ -99,6 +99,8 @@ def _draw_part(axes: Axes, front: Front, part: str) -> None:
         _draw_line(axes, front, part, values)
     else:
         _draw_runs(axes, front, values)
+    if not isinstance(front, AmortisedFront):
+        values = values[[point.is_solution for point in front.points]]
     _focus(axes, values[np.isfinite(values).all(-1)], np.array([(p.neg_elbo, p.rate) for p in published]))
     axes.grid(color="#e7e9ec", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -108,6 +110,9 @@ def _draw_part(axes: Axes, front: Front, part: str) -> None:
 
 
 def _draw_line(axes: Axes, front: AmortisedFront, part: str, values: np.ndarray) -> None:
+    if front.surface is None:  # it fell apart: its members are no family
+        axes.scatter(values[:, 0], values[:, 1], s=13, color=_PALE, label=str(front.status), zorder=5, gid="members")
+        return
     (first, line), *others = lines_of(front, part, AXES).items()
     for index, (_, other) in enumerate(others):
         label = "the same network, γ > 0" if index == 0 else None
@@ -125,7 +130,7 @@ def _draw_runs(axes: Axes, front: Front, values: np.ndarray) -> None:
             chosen = [
                 index
                 for index, point in enumerate(front.points)
-                if series[index] == name and (point.status == "feasible") == is_feasible
+                if point.is_solution and series[index] == name and (point.status == "feasible") == is_feasible
             ]
             found = values[chosen][np.isfinite(values[chosen]).all(-1)]
             if len(found):

@@ -130,6 +130,7 @@ def _as_member(front: Front, point: FrontPoint) -> dict[str, Any]:
         "problem": point.problem,
         "status": point.status,
         "message": point.message,
+        "isSolution": point.is_solution,
         "beta": point.beta,
         "gamma": point.gamma,
         "series": series_of(front, point),
@@ -145,14 +146,14 @@ def _as_member(front: Front, point: FrontPoint) -> dict[str, Any]:
             }
             for part, estimates in point.estimates.items()
         },
-        "load": "" if point.folder is None else f'lv.load("{point.folder}")',
+        "load": "" if point.folder is None or front.folder is None else f'lv.load("{front.folder / point.folder}")',
     }
     if isinstance(front, AmortisedFront):
         part = front.judged()
         if (found := constrained(point, part)) is not None:
             problem, multipliers = found
             member["solves"] = {"problem": problem, "multipliers": multipliers, "part": part}
-        weights = f"beta={point.beta:.4g}" + (f", gamma={point.gamma:.4g}" if point.gamma else "")
+        weights = f"beta={point.beta:.6g}" + (f", gamma={point.gamma:.6g}" if point.gamma else "")
         member["load"] = f"front.model_at({weights})"
     return member
 
@@ -172,6 +173,8 @@ def _tracks(front: Front, members: list[dict[str, Any]], series: list[str]) -> l
         ]
 
     def rate(index: int) -> float:
+        if not members[index]["isSolution"]:
+            return math.nan
         for part in front.parts:
             if "rate" in members[index]["values"].get(part, {}):
                 return float(members[index]["values"][part]["rate"][0])

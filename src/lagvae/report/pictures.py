@@ -50,7 +50,7 @@ def tile(examples: Float[Tensor, "batch *event"], columns: int | None = None) ->
             expected(
                 "images of shape (1 or 3, height, width) or (height, width)",
                 got=f"shape {tuple(examples.shape[1:])}",
-                fix="--out samples.npy, which holds any shape, or for rows of a table samples.csv",
+                fix="--out FILE.npy, which holds any shape; samples of a table also as FILE.csv",
             )
         )
     if examples.dim() == 3:
@@ -99,4 +99,5 @@ def _save(array: Tensor, path: Path, draw: Callable[[], np.ndarray]) -> None:
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise CheckpointError(expected(f"to write {path}", got=str(error), fix="a .png or .npy file")) from error
+        fix = "a .png or .npy file in a folder that exists"
+        raise CheckpointError(expected(f"to write {path}", got=str(error), fix=fix)) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lagvae.data.readers.tables import column_names
+from lagvae.data.names import Names
 from lagvae.errors import DataError, SettingError, expected
 from lagvae.storage.files import write_whole
 from lagvae.streams import Streams, derive_seed
@@ -54,7 +54,9 @@ def save_codes(codes: np.ndarray, labels: np.ndarray | None, path: Path) -> None
 
 
 def save_rows(solution: Solution, count: int, path: Path, *, seed: int = 0) -> None:
-    """Writes rows x ~ p(x|z), z ~ p(z), that a model of tables makes up, in the columns and units of its table.
+    """Writes rows x ~ p(x|z), z ~ p(z), that a model of tables makes up, in the columns of its table.
+
+    Values are as the likelihood scores them: bytes that mean intensities lie in 0..1.
 
     Raises:
         SettingError: The name is of no table.
@@ -65,10 +67,7 @@ def save_rows(solution: Solution, count: int, path: Path, *, seed: int = 0) -> N
     z = torch.randn(count, model.latent_dim, generator=streams.prior, device=model.device)
     rows = model.simulate(model.prior.place(z), streams.posterior).cpu().numpy()
     names = [f"x{number}" for number in range(rows.shape[1])]
-    source = Path((solution.config or {}).get("data", ""))
-    if source.suffix.lower() in TABLES and source.exists():
-        found = column_names(source)
-        names = found if len(set(found)) == len(found) == len(names) else names
+    names = list(Names.of(solution.config or {}).columns) or names
     save_columns(dict(zip(names, rows.T, strict=True)), path)
 
 

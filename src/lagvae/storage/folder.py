@@ -17,6 +17,7 @@ import contextlib
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ FRONT, TABLE, POINTS = "front.json", "points.parquet", "points"
 """What a front's folder holds besides: its points, the same as a table, and the folder of those that are runs."""
 LATER = (FRONT, TABLE, "report.png", "report.html", "front.png", "front.pdf")
 """Files of what came out, which are not a run's that only begins."""
+NAMED = ("columns", "classes")
+"""What of the data has names: there may be thousands of them."""
 Config = dict[str, Any]
 """``problem``, ``data`` and the sections of the settings, as ``config.yaml`` holds them."""
 
@@ -76,16 +79,25 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise CheckpointError(expected(f"a folder at {self.path}", got="a file", fix="another --out"))
-        if self.config_file.exists() and not overwrite:
+        is_run = self._holds_run()
+        if is_run and not overwrite:
             raise CheckpointError(
                 expected(f"no run at {self.path}", got="one", fix="--resume to go on, --overwrite, or another --out")
             )
         own = (f".{self.config_file.name}.part", LOCK)
         strangers = [path for path in self.path.iterdir() if path.name not in own]
-        if not self.config_file.exists() and strangers:
+        if not is_run and strangers:
             raise CheckpointError(
                 expected(f"an empty folder or a run at {self.path}", got="other files", fix="another --out")
             )
+
+    def _holds_run(self) -> bool:
+        """Whether there is a run or a front, however damaged: other programs have a ``config.yaml`` too."""
+        try:
+            text = self.config_file.read_bytes()
+        except OSError:
+            return self.config_file.exists()
+        return text.startswith(_HEADINGS) or b"data_fingerprint:" in text
 
     def create(self, config: Config) -> None:
         """Starts afresh: clears an earlier run, or front, and writes the configuration."""
@@ -122,12 +134,20 @@ class RunFolder:
         return config
 
     def check_continues(self, config: Config) -> None:
-        """Raises CheckpointError unless ``config`` is the run's own: problem, data, networks, settings."""
-        saved = _comparable(self.read_config())
+        """Raises CheckpointError unless ``config`` is the run's own: problem, data, networks, settings.
+
+        Data that were moved are the same; where they are now is written down.
+        """
+        written = self.read_config()
+        saved = _comparable(written)
         for what, ours in _comparable(config).items():
             theirs = saved.get(what)
+            if theirs != ours and what == "data_fingerprint" and config["data"] != written["data"]:
+                what, theirs, ours = "data", written["data"] or "in memory", config["data"] or "others"
             if theirs != ours:
-                raise _of_another_run(what, theirs, ours)
+                raise _of_another_run(what, theirs, ours, is_front="front" in written)
+        if config["data"] not in ("", written["data"]):
+            write_whole(self.config_file, _config_text({**written, "data": config["data"]}).encode())
         self.identity = _identity(config)
 
     def check_written_with(self, config: Config, state: dict[str, Any]) -> None:
@@ -155,7 +175,7 @@ class RunFolder:
         config = self.read_config()
         own = config.get("asked", config.get("problem"))
         if own != asked:
-            raise _of_another_run("problem", own, asked)
+            raise _of_another_run("problem", own, asked, is_front="front" in config)
         return str(config.get("problem"))
 
     def keep_metrics_until(self, step: int) -> list[dict[str, Any]]:
@@ -242,6 +262,7 @@ def make_config(
     *,
     event_shape: tuple[int, ...],
     custom: list[str],
+    names: Mapping[str, Sequence[str]] | None = None,
     asked: object | None = None,
     front: dict[str, Any] | None = None,
 ) -> Config:
@@ -254,6 +275,7 @@ def make_config(
         settings: All of them.
         event_shape: Shape of one example.
         custom: Which of model, optimizer and dual were given as Python objects.
+        names: Of the data's ``columns`` and ``classes``, where they have any.
         asked: The problem as it was asked for, where its bounds were relative to best.
         front: What one modulated network covers, where it is one.
     """
@@ -266,6 +288,7 @@ def make_config(
         "custom": custom,
         **({} if front is None else {"front": front}),
         **settings.as_sections(),
+        **{name: list((names or {})[name]) for name in NAMED if (names or {}).get(name)},
     }
 
 
@@ -292,8 +315,11 @@ def settings_of(config: Config, *, base: Settings | None = None) -> Settings:
         SettingError: A name is unknown or a value out of range.
     """
     described = {"problem", "asked", "data", "data_fingerprint", "event_shape", "custom", "front", "out", "preset"}
-    named = {name: value for name, value in config.items() if name not in described}
+    named = {name: value for name, value in config.items() if name not in described.union(NAMED)}
     return Settings.from_sections(named, base=base)
+
+
+_HEADINGS = (b"# Repeats this run: ", b"# A front. ", b"# A run with its own ")
 
 
 def _config_text(config: Config) -> str:
@@ -306,19 +332,22 @@ def _config_text(config: Config) -> str:
 
 
 def _comparable(config: Config) -> dict[str, Any]:
-    """Returns what makes a run the same run: everything but where it is computed and how often it reports."""
+    """Returns what makes a run the same run.
+
+    Everything but where it is computed, how often it reports, and where the data lie: they may be moved, their
+    fingerprint may not.
+    """
     settings = settings_of(config).flat()
     for free in ("device", "devices", "log_every", "checkpoint_seconds", "track"):
         del settings[free]
-    names = ("problem", "data", "event_shape", "custom", "front", "data_fingerprint")
+    names = ("front", "problem", "event_shape", "custom", "data_fingerprint")
     described = {name: config.get(name) for name in names}
     return {**described, **settings}
 
 
 def _identity(config: Config) -> dict[str, Any]:
-    """Returns the same in JSON's types, without the path of the data: they may be moved, their fingerprint may not."""
-    described = {name: value for name, value in _comparable(config).items() if name != "data"}
-    return dict(json.loads(json.dumps(described, default=str)))
+    """Returns the same in JSON's types."""
+    return dict(json.loads(json.dumps(_comparable(config), default=str)))
 
 
 def _remove(path: Path) -> None:
@@ -329,8 +358,14 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _of_another_run(what: str, theirs: object, ours: object) -> CheckpointError:
-    fix = "lagvae train --resume without it, or another --out"
+def _of_another_run(what: str, theirs: Any, ours: Any, *, is_front: bool) -> CheckpointError:
+    resume, kinds = f"lagvae {'front' if is_front else 'train'} --resume", ("a run", "a front")
+    if what == "front" and is_front != bool(ours):
+        return CheckpointError(expected(f"{kinds[bool(ours)]} to resume", got=kinds[is_front], fix=resume))
+    fix = f"{resume} without it, or another --out"
+    if what == "custom" and "front" in list(theirs or ()):
+        fix = "lagvae solve FRONT PROBLEM --polish 10, or lv.fit(problem, data, start=lv.load(folder))"
+        return CheckpointError(expected("a run to resume", got="a solution of a front", fix=fix))
     if what == "custom" and theirs:
         fix = "lv.fit with the same parts and resume=True, or another --out"
     return CheckpointError(

@@ -153,14 +153,23 @@ def register(term: Term) -> Term:
     """Makes a term known to the text form under its name, and returns it.
 
     Raises:
-        ProblemError: Another term has that name, or it is not an identifier.
+        ProblemError: Another term has that name, or it is not an identifier. A function that is defined again takes the
+            place of the earlier one.
     """
     if not term.name.isidentifier():
         raise ProblemError(expected("an identifier as a term's name", got=repr(term.name), fix="letters and _"))
-    if term.name in _REGISTRY or term.name in RESERVED:
+    if (term.name in _REGISTRY and not _is_again(term, _REGISTRY[term.name])) or term.name in RESERVED:
         raise ProblemError(expected("a new name for a term", got=f"'{term.name}' again", fix="another name"))
     _REGISTRY[term.name] = term
     return term
+
+
+def _is_again(term: Term, earlier: Term) -> bool:
+    """Whether a term is a function that was defined once more, as a notebook's cell does that is run again."""
+    if not (isinstance(term, FunctionTerm) and isinstance(earlier, FunctionTerm)):
+        return False
+    places = [(one.function.__module__, one.function.__qualname__) for one in (term, earlier)]
+    return places[0] == places[1] and term.function is not earlier.function
 
 
 def registered_terms() -> dict[str, Term]:
@@ -211,6 +220,8 @@ def _read_option(what: str, value: Any, kind: Any) -> Any:
                 expected(f"a known value of {what}", got=repr(value), fix=nearest(str(value), get_args(kind)))
             )
         return value
+    if value in (None, "none") and type(None) in get_args(kind):
+        return None
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not 0 < number < math.inf:
         raise ProblemError(expected(f"a positive number as {what}", got=repr(value), fix="a number such as 1.0"))

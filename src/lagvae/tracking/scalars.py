@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lagvae.storage.folder import NAMED
+
 
 def scalars(record: Mapping[str, Any]) -> dict[str, float]:
     """Returns a record's numbers by names with a slash: ``terms/rate``, ``multiplier/mmd``, ``price/mmd``, ..."""
@@ -23,7 +25,8 @@ def parameters(config: Mapping[str, Any]) -> dict[str, str]:
     """Returns a configuration's problem, data and settings by name, as text; settings without their sections."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
-        flat |= value if isinstance(value, Mapping) else {name: value}
+        if name not in NAMED:
+            flat |= value if isinstance(value, Mapping) else {name: value}
     return {name: _text(value) for name, value in flat.items()}
 
 

@@ -6,14 +6,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lagvae.data.dataset import Part, open_data, read_whole
 from lagvae.data.examples import Examples
 from lagvae.errors import DataError, expected
 from lagvae.evaluation.visits import evaluating, prepared_blocks
-from lagvae.storage.folder import RunFolder
 from lagvae.streams import Streams, derive_seed
-from lagvae.training.load import check_shape, reopen_data
+from lagvae.training.load import fit_to, reopen_data
 from lagvae.training.outcome.solution import Solution
 from lagvae.training.progress import staged_progress
 
@@ -44,34 +44,30 @@ def encode(
         ShapeError: The networks do not fit the data.
     """
     model = solution.model
-    parts = _pick(solution, data, part, progress=progress)
+    parts, order = _pick(solution, data, part, progress=progress)
+    parts = fit_to(solution, parts)
     streams = Streams(derive_seed(seed, "codes", part), model.device)
     means = []
     with staged_progress(show=progress) as stage, evaluating(model):
         advance = stage("encoding", sum(map(len, parts)))
         for examples in parts:
-            check_shape(solution, examples.event_shape)
             model.check_shapes(examples.event_shape)
             model.likelihood.check(examples, name="the data")
             for x in prepared_blocks(model, examples, BLOCK, streams):
                 means.append(model.posterior(x).mean.cpu())
                 advance(len(x))
-    labels = [examples.labels for examples in parts]
-    known = None if any(each is None for each in labels) else torch.cat([each for each in labels if each is not None])
-    return torch.cat(means).numpy(), None if known is None else known.cpu().numpy()
+    labels = [examples.labels.cpu() for examples in parts if examples.labels is not None]
+    place = slice(None) if order is None else order.argsort()
+    return torch.cat(means)[place].numpy(), torch.cat(labels)[place].numpy() if len(labels) == len(parts) else None
 
 
-def _pick(solution: Solution, data: Part | None, part: str, *, progress: bool) -> list[Examples]:
-    """Returns the examples to encode."""
-    own = RunFolder(solution.folder).read_config()["data"] if solution.folder is not None else ""
-    source: Part = own if data is None else data
-    if part == "all" and not (isinstance(source, str) and source == ""):
-        if data is None:
-            reopen_data(solution, progress=progress)  # says so where they are others by now
-        return read_whole(source, progress=progress)
+def _pick(solution: Solution, data: Part | None, part: str, *, progress: bool) -> tuple[list[Examples], Tensor | None]:
+    """Returns the examples to encode, and where each of them stood; None where they are in order."""
+    if data is not None and part == "all":
+        return read_whole(data, progress=progress), None
     opened = reopen_data(solution, progress=progress) if data is None else open_data(data, progress=progress)
-    if part == "all":  # arrays in memory, which were split when they were opened
-        return list(opened.parts.values())
+    if part == "all":
+        return list(opened.parts.values()), opened.order
     if part not in opened.parts:
         raise DataError(expected(f"a part of the data: {', '.join(opened.parts)}", got=part, fix="--part all"))
-    return [opened.parts[part]]
+    return [opened.parts[part]], None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lagvae.data.dataset import Source, open_data
+from lagvae.data.dataset import Source
 from lagvae.evaluation.assess import EXAMPLES, SAMPLES, assess
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
-from lagvae.training.load import check_shape, load, reopen_data
+from lagvae.training.load import load, open_for
 from lagvae.training.outcome.solution import Solution
 from lagvae.training.progress import staged_progress
 
@@ -46,13 +46,8 @@ def evaluate(
     """
     if not isinstance(solution, Solution):
         solution = load(solution)
-    if data is None:
-        opened = reopen_data(solution, folder=data_folder, progress=progress)
-    else:
-        opened = open_data(data, folder=data_folder, progress=progress)
+    opened = open_for(solution, data, folder=data_folder, progress=progress)
     model, problem, batch_size = solution.model, solution.problem, solution.batch_size
-    check_shape(solution, opened.train.event_shape)
-    model.check_data(opened)
     with staged_progress(show=progress) as stage:
         if quick:
             advance = stage("evaluating", sum(map(len, opened.parts.values())))

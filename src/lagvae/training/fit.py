@@ -14,8 +14,7 @@ from lagvae.errors import ProblemError, SettingError, expected
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
-from lagvae.settings import Settings
-from lagvae.settings import preset as read_preset
+from lagvae.settings import Settings, settings_or_preset
 from lagvae.storage.folder import RunFolder, claim_folder, held, make_config, settings_of
 from lagvae.tracking.trackers import require_trackers
 from lagvae.training.build import settle_likelihood
@@ -95,7 +94,7 @@ def fit(
     if not isinstance(problem, Problem):
         raise ProblemError(expected("a Problem or its text", got=repr(problem), fix="'max mi s.t. neg_elbo <= 86'"))
     changes |= {k: v for k, v in {"optimizer": optimizer, "dual": dual}.items() if isinstance(v, str)}
-    settings = (settings or read_preset(preset)).replace(**changes)
+    settings = settings_or_preset(settings, preset).replace(**changes)
     require_trackers(settings.output.track)
     folder = claim_folder(out, resume=resume, overwrite=overwrite, what="run")
 
@@ -184,6 +183,7 @@ def fitting(
         settings,
         event_shape=opened.train.event_shape,
         custom=custom,
+        names=opened.names.as_dict(),
         asked=asked if asked.is_relative else None,
     )
     with held(folder):

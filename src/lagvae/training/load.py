@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from lagvae.data.dataset import Data, open_data
+from lagvae.data.dataset import Data, Source, open_data
+from lagvae.data.examples import Examples, fit_names
+from lagvae.data.names import Names
+from lagvae.data.readers.cells import split_query
+from lagvae.duality.lagrangian import Lagrangian
 from lagvae.duality.residuals import Residuals
 from lagvae.errors import CheckpointError, DamageWarning, DataError, ShapeError, expected
 from lagvae.evaluation.estimate import Estimate
@@ -18,7 +23,6 @@ from lagvae.evaluation.evaluate import Evaluation
 from lagvae.model.build import build_vae
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
-from lagvae.settings import Settings
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.folder import Config, RunFolder, settings_of
 from lagvae.training.outcome.diagnosis import Diagnosis
@@ -51,12 +55,14 @@ def load(run: str | Path, *, model: VAE | None = None) -> Solution:
     content = folder.read_evaluation()
     if content is not None and content["step"] != step:  # the checkpoint that it is of is damaged
         content = None
-    content = content or _unfinished(settings_of(config), step, history)
+    multipliers = tensors["dual/multipliers"]
+    content = content or _unfinished(config, step, multipliers)
     content |= {"step": step, "seconds": float(state["seconds"])}
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    multipliers = tensors["dual/multipliers"][0].tolist()
     try:
-        solution = build_solution(config, weights, multipliers, content, model=model, history=history, where=str(run))
+        solution = build_solution(
+            config, weights, multipliers[0].tolist(), content, model=model, history=history, where=str(run)
+        )
     except (KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         fix = f"lagvae train --resume {run}, which evaluates it again"
@@ -165,21 +171,59 @@ def reopen_data(solution: Solution, *, folder: str | Path | None = None, progres
     if not config["data"]:
         raise DataError(expected("data to evaluate on", got="none", fix="evaluate(solution, data)"))
     settings = settings_of(config)
-    opened = open_data(config["data"], folder=folder, progress=progress)
+    name = config["data"]
+    if Path(name).is_absolute() and not split_query(name)[0].exists():
+        fix = "naming where they are now (--data), or moving them back"
+        raise DataError(expected(f"the run's data at {name}", got="nothing there", fix=fix))
+    opened = open_data(name, folder=folder, progress=progress)
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     opened.check_fingerprint(config.get("data_fingerprint"))
     return opened
 
 
-def check_shape(solution: Solution, event_shape: tuple[int, ...]) -> None:
-    """Raises ShapeError unless examples have the shape of those that a solution was trained on, where that is known."""
-    own = tuple((solution.config or {}).get("event_shape", event_shape))
-    if own != tuple(event_shape):
-        fix = "data of the same columns: one called y, label, ... is part of x only if its numbers have fractions"
-        if len(own) != 1:
-            fix = "images of the same size and colours"
-        wanted = f"examples of shape {own}, as those that the model was trained on"
-        raise ShapeError(expected(wanted, got=f"{tuple(event_shape)}", fix=fix))
+def fit_to(solution: Solution, parts: Sequence[Examples]) -> list[Examples]:
+    """Returns examples with columns and classes in the order of those that a solution was trained on.
+
+    Where that is not known, they are as they come.
+
+    Raises:
+        ShapeError: A column is missing, or the examples have another shape.
+    """
+    config = solution.config or {}
+    fitted = fit_names(parts, Names.of(config))
+    for part in fitted:
+        own = tuple(config.get("event_shape", part.event_shape))
+        if own != part.event_shape:
+            fix = "data of the same columns: one called y, label, ... is part of x only if its numbers have fractions"
+            if len(own) != 1:
+                fix = "images of the same size and colours"
+            wanted = f"examples of shape {own}, as those that the model was trained on"
+            raise ShapeError(expected(wanted, got=f"{part.event_shape}", fix=fix))
+    return fitted
+
+
+def open_for(
+    solution: Solution, data: Source | None, *, folder: str | Path | None = None, progress: bool = False
+) -> Data:
+    """Returns the data to use a solution on, as it takes them: its own, or others.
+
+    Args:
+        solution: What ``fit`` or ``load`` returned.
+        data: As for :func:`~lagvae.data.dataset.open_data`; the solution's own if none are given.
+        folder: Where named data sets live.
+        progress: Whether to show a download's progress.
+
+    Raises:
+        DataError: There are none, or they are not what the likelihood scores.
+        ShapeError: They have other columns or another shape than those that it was trained on.
+    """
+    if data is None:
+        opened = reopen_data(solution, folder=folder, progress=progress)
+    else:
+        opened = open_data(data, folder=folder, progress=progress)
+    opened = opened.with_parts(fit_to(solution, list(opened.parts.values())))
+    solution.model.check_data(opened)
+    return opened
 
 
 def _read_log(folder: RunFolder, step: int, state: dict[str, Any]) -> list[Record]:
@@ -191,12 +235,14 @@ def _read_log(folder: RunFolder, step: int, state: dict[str, Any]) -> list[Recor
         return []
 
 
-def _unfinished(settings: Settings, step: int, history: list[Record]) -> dict[str, Any]:
+def _unfinished(config: Config, step: int, multipliers: Float[Tensor, "1 constraints"]) -> dict[str, Any]:
+    lagrangian = Lagrangian(Problem.parse(config["problem"]))
+    weights = lagrangian.weights(multipliers.cpu())[0].tolist()
     return {
         "status": "stopped",
         "message": f"not finished: at step {step}",
-        "weights": history[-1]["weights"] if history else {},
-        "batch_size": settings.primal.batch_size,
+        "weights": dict(zip(map(str, lagrangian.terms), weights, strict=True)),
+        "batch_size": settings_of(config).primal.batch_size,
     }
 
 

@@ -90,7 +90,7 @@ def training(
             # Values stay on the device until here: nothing waits for it in between.
             trouble = find_trouble(session, values[:filled], multipliers[:filled])
             if trouble is not None:
-                return _diverged(trouble)
+                return _diverged(trouble, log)
             now = time.monotonic() / models
             seconds = log.seconds + now - began
             if is_logged:
@@ -101,17 +101,19 @@ def training(
                 last_steps = values[max(0, filled - 2) : filled, 0, :2].tolist()
                 filled, last, last_step = 0, now, session.step
                 if trouble := lookout.find_runaway(record, last_steps):
-                    return _diverged(trouble)
+                    return _diverged(trouble, log)
             is_due = company.is_due if company else log.seconds_since_save() >= settings.output.checkpoint_seconds
             if is_last or is_stopped or is_due:
                 log.save(session, seconds, values[:filled])
             if is_stopped and not is_last:
+                log.seconds = seconds
                 return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
         if company:
             yield session  # all have saved their last step before the first of them is judged
     return None, ""
 
 
-def _diverged(trouble: str) -> tuple[Status, str]:
+def _diverged(trouble: str, log: RunLog) -> tuple[Status, str]:
+    kept = "no checkpoint was kept, for want of a folder" if log.folder is None else "the last good checkpoint is kept"
     way_out = "mending the data" if "the data" in trouble.partition("; ")[2] else "a lower learning_rate"
-    return Status.DIVERGED, f"{trouble}; the last good checkpoint is kept; try {way_out}"
+    return Status.DIVERGED, f"{trouble}; {kept}; try {way_out}"

@@ -18,8 +18,7 @@ from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.presets import beta_vae
 from lagvae.problem.problem import Minimize, Problem
-from lagvae.settings import PROBE_EPOCHS, Settings
-from lagvae.settings import preset as read_preset
+from lagvae.settings import PROBE_EPOCHS, Settings, settings_or_preset
 from lagvae.terms.algebra import Constraint
 from lagvae.terms.elbo import Distortion, Rate, distortion, rate
 from lagvae.terms.mmd import mmd
@@ -217,7 +216,7 @@ def probe(
         changes["optimizer"] = optimizer
     if epochs is not None:
         changes["epochs"] = epochs
-    settings = (settings or read_preset(preset).replace(epochs=PROBE_EPOCHS)).replace(**changes)
+    settings = settings_or_preset(settings, preset).replace(**({} if settings else {"epochs": PROBE_EPOCHS}) | changes)
     opened = open_data(data, folder=data_folder, progress=progress)
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     factory = None if isinstance(optimizer, str) else optimizer

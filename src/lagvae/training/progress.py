@@ -246,7 +246,7 @@ def _bound_cells(constraint: Record | None) -> tuple[str, str, str, str]:
     violation = constraint["violation"]
     return (
         format_value(constraint["bound"]),
-        format_violation(violation, is_met=violation <= 0),
+        format_violation(violation, is_met=constraint["met"]),
         format_price(constraint["price"], constraint["price_unit"]),
         "yes" if constraint["active"] else "no",
     )

@@ -58,6 +58,7 @@ def make_record(
                 "value": value,
                 "bound": constraint.bound,
                 "violation": violation,
+                "met": constraint.excess(violation) <= constraint.tolerance,
                 "multiplier": multiplier,
                 "price": price(constraint, multiplier),
                 "price_unit": price_unit(problem, constraint),

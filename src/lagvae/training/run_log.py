@@ -111,10 +111,16 @@ class RunLog:
         """Returns the age of the last checkpoint."""
         return time.monotonic() - self._saved_at
 
-    def restore_weights(self, session: Session) -> None:
-        """Puts the model, its multipliers and the rest back to the last good checkpoint, if there is one."""
+    def restore(self, session: Session) -> None:
+        """Puts the session, and what is known of it, back to the last good checkpoint, if there is one.
+
+        What was logged after it stays in the file.
+        """
         if self.folder is not None:
-            session.load_state(*load_checkpoint(self.folder.checkpoints))
+            tensors, state = load_checkpoint(self.folder.checkpoints)
+            session.load_state(tensors, state)
+            self.seconds = float(state["seconds"])
+            self.history = [record for record in self.history if record["step"] <= session.step]
 
     def finish(self, content: dict[str, Any]) -> None:
         """Tells the trackers how the run ended: what ``evaluation.json`` holds, or nothing where it was broken off."""

@@ -165,7 +165,21 @@ def test_a_validation_part_is_not_left_out_silently(tmp_path: Path, name: str) -
     ):
         read_image_folder(tmp_path)
     (tmp_path / name).rename(tmp_path / "raw")
-    assert read_image_folder(tmp_path)[1] is not None
+    _draw(tmp_path / "loose.png")
+    _, test, note = read_image_folder(tmp_path)
+    assert test is not None
+    assert note == "raw and 1 more beside train/ and test/ left out"
+
+
+def test_train_and_test_are_the_same_in_any_case(tmp_path: Path) -> None:
+    for part in ("Train", "TEST"):
+        _draw(tmp_path / part / "a.png")
+    train, test, _ = read_image_folder(tmp_path)
+    assert test is not None
+    assert (len(train), len(test), train.labels) == (1, 1, None)
+    (tmp_path / "TEST").rename(tmp_path / "bus")
+    with pytest.raises(DataError, match="got train/ alone; try opening that folder, or another name for the class"):
+        read_image_folder(tmp_path)
 
 
 def test_classes_in_one_part_only_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lagvae as lv
-from lagvae.data.readers.tables import build_table, column_names, read_table
+from lagvae.data.readers.tables import build_table, read_table
 from lagvae.model.likelihoods.names import choose_likelihood
 
 
@@ -62,7 +62,7 @@ def test_a_measured_column_is_part_of_the_example_whatever_its_name(name: str, t
     examples, note = read_table(path)
     assert examples.labels is None
     assert examples.values.tolist() == [[1.0, 0.5, 3.0], [4.0, -5.0, 6.0]]
-    assert column_names(path) == ["x", name, "z"]
+    assert list(read_table(path)[0].names.columns) == ["x", name, "z"]
     assert not note
 
 
@@ -186,3 +186,56 @@ def test_values_that_float32_cannot_tell_apart_are_refused(tmp_path: Path) -> No
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,inf\n")
     with pytest.raises(lv.DataError, match="got inf in row 2 of column 'b'"):
         read_table(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1.0,,3.0\n4,5,6\n", "got none in row 1 of column 'column 1'"),
+        ("1.0,NA,3.0\n4,5,6\n", "got 'NA' in row 1 of column 'column 1'; try leaving such rows out"),
+        ("a,b\n1,?\n", r"got '\?' in row 1 of column 'b'; try leaving such rows out"),
+        ("a;b\n1,5;2,5\n", r"got '1,5' in row 1 of column 'a'; try decimal points, 1\.5"),
+        ("1,5;2,5\n3,5;4,5\n", r"try decimal points, 3\.5"),
+        ("a b\n1 2\n", "try commas between the columns"),
+    ],
+)
+def test_what_spreadsheets_write_is_answered(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(lv.DataError, match=message):
+        read_table(write(tmp_path / "x.csv", text))
+
+
+def test_a_delimiter_within_quotes_is_none(tmp_path: Path) -> None:
+    examples, _ = read_table(write(tmp_path / "x.csv", '"a,b,c";"d,e,f"\n1;2\n'))
+    assert (examples.names.columns, examples.values.tolist()) == (("a,b,c", "d,e,f"), [[1.0, 2.0]])
+
+
+def test_row_names_beside_numbered_columns_are_no_missing_cell(tmp_path: Path) -> None:
+    examples, note = read_table(write(tmp_path / "x.csv", ",0,1\n0,5,6\n1,7,8\n"))
+    assert examples.values.tolist() == [[5.0, 6.0], [7.0, 8.0]]
+    assert note == "a column of row numbers left out"
+
+
+@pytest.mark.parametrize("cells", [["0", "1", "", "10"], ["cat", "nan", "dog", "ant"]])
+def test_where_a_label_is_missing_there_are_none(cells: list[str], tmp_path: Path) -> None:
+    rows = "".join(f"{cell},{number}\n" for number, cell in enumerate(cells))
+    examples, note = read_table(write(tmp_path / "x.csv", f"label,a\n{rows}"))
+    assert (examples.labels, note) == (None, "no labels from 'label': 1 of 4 are missing")
+    assert examples.values.tolist() == [[0.0], [1.0], [2.0], [3.0]]
+
+
+def test_columns_of_lists_and_empty_files_are_named(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "x.parquet"
+    parquet.write_table(pyarrow.table({"a": [1.0, 2.0], "e": [[1.0, 2.0], [3.0]]}), path)
+    with pytest.raises(lv.DataError, match=r"one value in every cell of .*, got list<\S+ double> in 'e'; try a column"):
+        read_table(path)
+    parquet.write_table(pyarrow.table({"label": pyarrow.array([], "int64"), "a": pyarrow.array([], "double")}), path)
+    with pytest.raises(lv.DataError, match=r"expected rows of numbers in .*, got none; try a file that is not empty"):
+        read_table(path)
+    parquet.write_table(pyarrow.table({"label": ["x", None], "a": [1.0, 2.0]}), path)
+    assert read_table(path)[1] == "no labels from 'label': 1 of 2 are missing"
+    parquet.write_table(pyarrow.table({"a": [1.0, None]}), path)
+    with pytest.raises(lv.DataError, match="got none in row 2 of column 'a'"):
+        read_table(path)

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import lagvae as lv
+from fronts_to_draw import amortised
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.amortised.fit import _build_session
 from lagvae.front.amortised.front import AmortisedFront
@@ -483,3 +484,12 @@ def test_what_all_members_share_is_warned_of() -> None:
     model = lv.VAE(nn.Linear(3, 4), nn.Linear(2, 3), latent_dim=2, likelihood=Noisy())
     with pytest.warns(UserWarning, match="what fixed_gaussian learns is one for every weight of the front"):
         lv.fit_front(rows, model=model, divergence="none", epochs=1, progress=False)
+
+
+def test_an_answer_at_an_end_of_the_front_says_so() -> None:
+    front = amortised()
+    found = front.solve("min rate s.t. neg_elbo <= 1000")
+    assert found.multipliers == {"neg_elbo": 0.0}
+    assert found.message.endswith("; the front ends there (beta_high = 4.9), and a wider one may do better")
+    assert "ends there" not in front.solve("min neg_elbo").message
+    assert "ends there" not in front.solve("max mi s.t. neg_elbo <= 125").message

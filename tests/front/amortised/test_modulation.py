@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import Tensor, nn
 
 import lagvae as lv
@@ -180,3 +183,52 @@ def test_a_model_without_layers_to_modulate_or_with_shared_ones_is_refused() -> 
     other.weight = one.weight
     with pytest.raises(lv.ShapeError, match="layers with weights of their own"):
         Modulation(lv.VAE(one, other, latent_dim=2))
+
+
+class Tied(nn.Module):
+    """A decoder that uses its encoder's weight."""
+
+    def __init__(self, first: nn.Linear) -> None:
+        super().__init__()
+        self.first, self.up = [first], nn.Linear(3, 7)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.up(z)) @ self.first[0].weight
+
+
+def tied() -> lv.VAE:
+    first = nn.Linear(5, 7)
+    return lv.VAE(nn.Sequential(first, nn.Tanh(), nn.Linear(7, 6)), Tied(first), latent_dim=3)
+
+
+def test_weights_that_something_else_uses_too_are_refused() -> None:
+    torch.manual_seed(0)
+    Modulation(mlp_vae((5,), latent_dim=3, hidden=(7,))).check_folds((5,))
+    with pytest.raises(lv.ShapeError, match=r"modulated layer by layer, got weights that something else uses too"):
+        Modulation(tied()).check_folds((5,))
+    data = torch.rand(60, 5).round()
+    with pytest.raises(lv.ShapeError, match="--method dedicated"):
+        lv.fit_front(data, model=tied(), epochs=1, batch_size=20, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", 3),
+    ],
+)
+def test_weights_that_are_computed_from_others_are_refused(change: Any) -> None:
+    model = mlp_vae((5,), latent_dim=3, hidden=(7,))
+    change(model.decoder.layers[0])
+    with pytest.raises(lv.ShapeError, match=r"got decoder\.layers\.0's, which is computed from others"):
+        Modulation(model)
+
+
+def test_a_check_leaves_the_network_as_it_was() -> None:
+    network = trained(mlp_vae((5,), latent_dim=3, hidden=(7,))).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.check_folds((5,))
+    assert network.model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

@@ -142,3 +142,30 @@ def test_two_equalities_meet_in_a_point() -> None:
     assert (found.beta, found.gamma) == (pytest.approx(0.7, rel=1e-3), pytest.approx(1000, rel=0.02))
     assert all(math.isfinite(value) for value in found.multipliers.values())
     assert not solve(f"min mmd s.t. rate == {rate}, distortion == {distortion - 30}").is_feasible
+
+
+def test_a_price_is_the_slope_where_the_family_does_not_weigh_what_is_bounded() -> None:
+    """mmd at the front's lowest γ alone: D and R cannot say what it is worth, but the curve can.
+
+    Here mmd = 0.01 / (1 + γ / 1000) is one number, and along β nothing changes it; so it is put on the rate's axis.
+    """
+    held = surface(GAMMAS[:1])
+    scaled = tuple(
+        {
+            part: {**found, "mmd_biased": replace(found["rate"], value=1e-4 * found["rate"].value)}
+            for part, found in m.items()
+        }
+        for m in held.measured
+    )
+    found = solve_on(replace(held, measured=scaled), lv.Problem.parse("max mi s.t. mmd <= 0.003"), part="train")
+    # D = 50 + 100 exp(-R / 20) at R = 30: dD/dR = -5 exp(-1.5), and mmd = 1e-4 R.
+    assert found.is_feasible
+    assert found.multipliers["mmd"] == pytest.approx(1e4 * 5 * math.exp(-1.5), rel=0.03)
+
+
+def test_the_price_at_an_end_of_the_family_is_the_slope_too() -> None:
+    """With γ at its largest, D + βR + γ mmd of the member is not the problem's Lagrangian."""
+    beta = 0.5
+    bound = measured(beta, GAMMAS[0])["rate"].value
+    found = solve_on(surface(GAMMAS[-1:]), lv.Problem.parse(f"min distortion s.t. rate <= {bound}"), part="train")
+    assert found.multipliers["rate"] == pytest.approx(beta, rel=0.02)

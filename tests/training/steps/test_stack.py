@@ -319,6 +319,28 @@ class Batchwise(FixedGaussian):
     sees_batch = True
 
 
+class Random(nn.Module):
+    """Dropout that is no layer."""
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(h, 0.1, training=True)
+
+
+class Deciding(nn.Module):
+    """A network that does as the values bid it."""
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return h if h.mean() > 2 else -h
+
+
+def tied() -> lv.VAE:
+    model = lv.VAE(lv.MLPEncoder((1, 8, 8), 4, (16,)), Noisy(nn.Identity()), latent_dim=4)
+    inner = nn.Linear(4, 4)
+    model.encoder.layers.append(nn.Identity())
+    model.encoder.tied, model.decoder.tied = inner, inner
+    return model
+
+
 def with_likelihoods(kind: type[FixedGaussian]) -> list[lv.VAE]:
     shape = (1, 8, 8)
     networks = [(lv.MLPEncoder(shape, 4, (16,)), lv.MLPDecoder(4, shape, (16,))) for _ in range(2)]
@@ -356,6 +378,9 @@ def with_decoder(layer: Callable[[], nn.Module]) -> list[Session]:
         ),
         (lambda: with_decoder(lambda: nn.Dropout(0.1)), "dropout"),
         (lambda: with_decoder(lambda: nn.BatchNorm1d(64)), "running statistics"),
+        (lambda: with_decoder(Random), "do not run side by side (vmap: called random operation"),
+        (lambda: with_decoder(Deciding), "do not run side by side (vmap: "),
+        (lambda: [build("min neg_elbo", seed, model=tied()) for seed in range(2)], "layers that share their weights"),
     ],
 )
 def test_what_cannot_be_stacked_is_named(sessions: Callable[[], list[Session]], reason: str) -> None:

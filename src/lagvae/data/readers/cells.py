@@ -15,6 +15,7 @@ from torch import Tensor
 from lagvae.data.arrays import EXACT, build_examples
 from lagvae.data.checks import check_finite
 from lagvae.data.examples import Examples
+from lagvae.data.names import Names, usable_names
 from lagvae.data.readers.tables import LABELS, number_labels
 from lagvae.data.sparse import SparseRows
 from lagvae.errors import DataError, expected, nearest
@@ -119,8 +120,8 @@ def read_cells(source: Any, options: CellOptions) -> Cells:
     if isinstance(source, str | Path):
         path, own = split_query(source)
         return _read_file(path, options | own)
-    tables = {"X": source.X, **source.layers}
-    return _take(tables.__getitem__, list(tables), source.obs, options, where="the AnnData")
+    tables = {**({} if source.X is None else {"X": source.X}), **source.layers}
+    return _take(tables.__getitem__, list(tables), source.obs, source.var, options, where="the AnnData")
 
 
 def _read_file(path: Path, options: CellOptions) -> Cells:
@@ -142,7 +143,8 @@ def _read_file(path: Path, options: CellOptions) -> Cells:
             def read(name: str) -> Any:
                 return read_elem(file[places[name]])
 
-            return _take(read, list(places), read_elem(file["obs"]), options, where=str(path))
+            obs, var = read_elem(file["obs"]), read_elem(file["var"])
+            return _take(read, list(places), obs, var, options, where=str(path))
     except DataError:
         raise
     except Exception as error:  # whatever h5py and anndata make of damage
@@ -150,8 +152,10 @@ def _read_file(path: Path, options: CellOptions) -> Cells:
         raise DataError(expected(f"a whole AnnData in {path}", got=reason, fix="adata.write_h5ad(path)")) from error
 
 
-def _take(read: Callable[[str], Any], names: Sequence[str], obs: Any, options: CellOptions, *, where: str) -> Cells:
-    """Takes a table by its name, X or a layer's, and columns of obs."""
+def _take(
+    read: Callable[[str], Any], names: Sequence[str], obs: Any, var: Any, options: CellOptions, *, where: str
+) -> Cells:
+    """Takes a table by its name, X or a layer's, columns of obs, and the genes' names."""
     layer = options.layer or ("X" if "X" in names else COUNTS)
     if layer not in names:
         raise DataError(expected(f"a layer of {where}", got=f"'{layer}'", fix=nearest(layer, names)))
@@ -159,11 +163,16 @@ def _take(read: Callable[[str], Any], names: Sequence[str], obs: Any, options: C
     if options.layer is None and layer == "X" and COUNTS in names and not _holds_counts(examples):
         layer, examples = COUNTS, _examples(read(COUNTS), where=f"{where}[{COUNTS}]")
     notes = [f"{len(examples)} cells, {examples.event_shape[0]} genes from {'X' if layer == 'X' else f'layer {layer}'}"]
+    classes: tuple[str, ...] = ()
     column = _column(obs, options.labels, OWN_LABELS, where)
     if column is not None:
-        numbers, classes = number_labels(obs[column].astype(str).to_numpy())
-        examples = replace(examples, labels=torch.from_numpy(numbers))
-        notes.append(f"labels from obs['{column}'], {classes} of them")
+        numbers, classes, note = number_labels(obs[column].astype(str).to_numpy(), f"obs['{column}']")
+        if numbers is None and options.labels is not None:
+            fix = "filling them in, or labels of another column"
+            raise DataError(expected(f"a label for every cell of {where}", got=note, fix=fix))
+        examples = replace(examples, labels=None if numbers is None else torch.from_numpy(numbers))
+        notes.append(note)
+    examples = replace(examples, names=Names(usable_names(var.index), classes))
     column = _column(obs, options.split, (SPLIT,), where)
     words = [] if column is None else obs[column].astype(str).str.lower().tolist()
     if options.split is None and not set(words) <= set(PARTS):  # a column of that name that means something else

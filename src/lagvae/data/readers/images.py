@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lagvae.data.examples import Examples
+from lagvae.data.names import Names
 from lagvae.errors import DataError, expected
 
 if TYPE_CHECKING:
@@ -59,16 +60,16 @@ def read_image_folder(folder: Path) -> tuple[Examples, Examples | None, str]:
         DataError: if there are no images, one is damaged, or the layout is ambiguous.
     """
     try:
-        inside = {path.name for path in folder.iterdir() if path.is_dir()}
-        named = inside & {"train", "test"}
-        if named and (others := inside & _VALIDATION):
-            fix = "moving it away; --held-out 0.1 makes a validation part of the training images"
-            raise DataError(expected(f"train/ and test/ alone in {folder}", got=f"{min(others)}/ as well", fix=fix))
+        inside = {path.name.lower(): path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
+        named = inside.keys() & {"train", "test"}
         if len(named) == 1:
-            raise DataError(
-                expected(f"both train/ and test/ in {folder}", got=f"{min(named)}/ alone", fix="opening that folder")
-            )
-        listings = [_list_images(folder / part) for part in ("train", "test")] if named else [_list_images(folder)]
+            fix = f"opening that folder, or another name for the class {min(named)}"
+            raise DataError(expected(f"both train/ and test/ in {folder}", got=f"{min(named)}/ alone", fix=fix))
+        beside = [path.name for path in (*inside.values(), *_image_files(folder)) if path.name.lower() not in named]
+        if named and (others := [name for name in beside if name.lower() in _VALIDATION]):
+            fix = "moving it away; --held-out 0.1 makes a validation part of the training images"
+            raise DataError(expected(f"train/ and test/ alone in {folder}", got=f"{others[0]}/ as well", fix=fix))
+        listings = [_list_images(inside[part]) for part in ("train", "test")] if named else [_list_images(folder)]
     except OSError as error:
         raise DataError(
             expected(f"a readable folder {folder}", got=error.strerror or error, fix="mending its permissions")
@@ -86,6 +87,9 @@ def read_image_folder(folder: Path) -> tuple[Examples, Examples | None, str]:
         )
     parts = [_decode(listing, common, classes) for listing in listings]
     notes = [f"labels from {len(classes)} folders"] if len(classes) > 1 else []
+    if named and beside:
+        more = f" and {len(beside) - 1} more" if len(beside) > 1 else ""
+        notes.append(f"{beside[0]}{more} beside train/ and test/ left out")
     if common.sizes > 1:
         size = f"{common.width}x{common.height}"
         notes.append(f"images of {common.sizes} sizes: scaled and cropped to {size}, the most common")
@@ -156,11 +160,11 @@ def _decode(listing: _Listing, common: _Format, classes: list[str]) -> Examples:
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(_damaged(file, error)) from error
         row[...] = decoded.reshape(common.height, common.width, -1).transpose(2, 0, 1)
-    labels = None
-    if classes != [""]:
-        numbers = {name: number for number, name in enumerate(classes)}
-        labels = torch.tensor([numbers[name] for name in listing.classes], dtype=torch.int64)
-    return Examples(torch.from_numpy(pixels), labels)
+    if classes == [""]:
+        return Examples(torch.from_numpy(pixels))
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = torch.tensor([numbers[name] for name in listing.classes], dtype=torch.int64)
+    return Examples(torch.from_numpy(pixels), labels, names=Names(classes=tuple(classes)))
 
 
 def _fit(image: Image, size: tuple[int, int]) -> Image:

@@ -6,22 +6,30 @@ import csv
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lagvae.data.arrays import build_examples
 from lagvae.data.examples import Examples
+from lagvae.data.names import Names, usable_names
 from lagvae.errors import DataError, expected
 
 LABELS = ("label", "labels", "target", "class", "y")
 """Names of a column that holds labels, in any case: it is carried along for probes, and no part of x."""
 
-_DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}
+_DELIMITERS = {".csv": "\t;,", ".tsv": "\t"}
+_QUOTED = re.compile(r'"[^"]*"')
+_NO_VALUE = frozenset({"", "na", "n/a", "nan", "null", "?"})
+"""What stands in a cell, in any case, where nothing was measured."""
 _INDEX_NAMES = ("", "Unnamed: 0")
 """What pandas calls a column of row names that nobody named, in text."""
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
 """The same in Parquet, where it stands last and is row names whatever it holds."""
+
+UNNAMED = "column {}"
+"""What a column is called in messages where there is no header."""
 
 Column = tuple[str, Sequence[str] | np.ndarray]
 
@@ -32,43 +40,35 @@ def read_table(path: Path) -> tuple[Examples, str]:
     Raises:
         DataError: The file cannot be read, or holds what is no number.
     """
-    return build_table(_read_columns(path), where=str(path))
-
-
-def column_names(path: Path) -> list[str]:
-    """Returns the names of those columns of a table that are part of x, in order.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    return [name for name, _ in _sort_out(_read_columns(path))[0]]
-
-
-def _read_columns(path: Path) -> list[Column]:
-    return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    columns = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    return build_table(columns, where=str(path))
 
 
 def _read_csv(path: Path) -> list[Column]:
     """Returns the columns of a CSV file.
 
-    The first row is a header if any of its cells is no number, or if it is 0, 1, 2, ... as pandas writes it. The
-    delimiter is the one of comma, semicolon and tab that the first row has most of (in .tsv the tab).
+    The first row is a header if any of its cells is neither a number nor missing, or if it is 0, 1, 2, ... as pandas
+    writes it. The delimiter is the first of tab, semicolon and comma that the first row has outside quotes.
 
     Raises:
         DataError: The file cannot be read, is empty, or has rows of several lengths.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            delimiter = max(_DELIMITERS[path.suffix.lower()], key=first.count)
+            first, known = _QUOTED.sub("", file.readline()), _DELIMITERS[path.suffix.lower()]
+            delimiter = next((one for one in known if one in first), known[-1])
             file.seek(0)
             rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise DataError(expected(f"a table of text in {path}", got=reason, fix="saving it as UTF-8 CSV")) from error
     counting = [str(number) for number in range(len(rows[0]) if rows else 0)]
-    has_header = bool(rows) and (rows[0] == counting != ["0"] or not all(map(_is_number, rows[0])))
-    names = [name.strip() for name in rows[0]] if has_header else [f"column {number}" for number in counting]
+    has_header = bool(rows) and (
+        rows[0] == counting != ["0"]
+        or rows[0] == ["", *counting[:-1]]  # below row names
+        or not all(_is_number(cell) or _is_missing(cell) for cell in rows[0])
+    )
+    names = [name.strip() for name in rows[0]] if has_header else [UNNAMED.format(number) for number in counting]
     body = rows[has_header:]
     if not body:
         raise DataError(expected(f"rows of numbers in {path}", got="none", fix="a file that is not empty"))
@@ -83,10 +83,10 @@ def _read_parquet(path: Path) -> list[Column]:
     """Returns the columns of a Parquet file.
 
     Raises:
-        DataError: pyarrow is not installed, the file is damaged, or a cell is missing.
+        DataError: pyarrow is not installed, the file is damaged, empty, or has cells of several values.
     """
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import ArrowException, parquet, types
     except ImportError as error:
         fix = 'pip install "lagvae[tables]"'
         raise DataError(expected(f"pyarrow, to read {path}", got="no such package", fix=fix)) from error
@@ -95,12 +95,17 @@ def _read_parquet(path: Path) -> list[Column]:
     except (OSError, ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(expected(f"a whole Parquet file {path}", got=reason, fix="saving it again")) from error
+    if not table.num_rows:
+        raise DataError(expected(f"rows of numbers in {path}", got="none", fix="a file that is not empty"))
     columns: list[Column] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if column.null_count:
-            raise DataError(_missing(name, column.is_null().to_pylist().index(True), str(path)))
-        values = np.asarray(column.to_pylist())
-        columns.append((name, values.astype(np.float64) if values.dtype.kind in "biuf" else list(map(str, values))))
+        if types.is_nested(column.type):
+            fix = "a column for each number, or np.save(path, array)"
+            raise DataError(expected(f"one value in every cell of {path}", got=f"{column.type} in '{name}'", fix=fix))
+        cells = ["" if cell is None else cell for cell in column.to_pylist()]
+        values = np.asarray(cells)
+        is_numeric = values.dtype.kind in "biuf"
+        columns.append((name, values.astype(np.float64) if is_numeric else list(map(str, cells))))
     return columns
 
 
@@ -108,21 +113,25 @@ def build_table(columns: Sequence[Column], *, where: str) -> tuple[Examples, str
     """Returns columns as Examples [rows, columns] of float32, with labels where a column has a name for them.
 
     A column called label, labels, target, class or y holds labels, unless its numbers have fractions: those are
-    measured. Whole numbers ≥ 0 are kept, words are numbered in sorted order. A first column without a name that counts
-    the rows is dropped. Every other cell has to be a number.
+    measured. Whole numbers ≥ 0 are kept, words are numbered in sorted order; where one is missing there are none. A
+    first column without a name that counts the rows is dropped. Every other cell has to be a number.
 
     Raises:
         DataError: A cell is missing or no number, or nothing but labels is left.
     """
     columns, labelled, notes = _sort_out(columns)
     labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
     if labelled is not None:
-        labels, classes = number_labels(labelled[1])
-        notes.append(f"labels from '{labelled[0]}', {classes} of them")
+        labels, classes, note = number_labels(labelled[1], f"'{labelled[0]}'")
+        notes.append(note)
     kept = [_read_numbers(name, cells, where) for name, cells in columns]
     if not kept:
         raise DataError(expected(f"a column of numbers in {where}", got="labels alone", fix="a table with values"))
-    return build_examples(np.stack(kept, axis=1), labels, where=where), "; ".join(notes)
+    examples = build_examples(np.stack(kept, axis=1), labels, where=where)
+    headings = [name for name, _ in columns]
+    named = Names(usable_names([] if headings[0] == UNNAMED.format(0) else headings), classes)
+    return replace(examples, names=named), "; ".join(notes)
 
 
 def _sort_out(columns: Sequence[Column]) -> tuple[list[Column], Column | None, list[str]]:
@@ -142,15 +151,25 @@ def _sort_out(columns: Sequence[Column]) -> tuple[list[Column], Column | None, l
     return kept, labelled, notes
 
 
-def number_labels(cells: Sequence[str] | np.ndarray) -> tuple[np.ndarray, int]:
-    """Returns labels, and how many different ones there are: whole numbers ≥ 0 as they are, words numbered in order."""
-    texts = np.asarray([str(cell).strip() for cell in cells])
+def number_labels(cells: Sequence[str] | np.ndarray, where: str) -> tuple[np.ndarray | None, tuple[str, ...], str]:
+    """Returns labels, the names of their classes, and what was done, in words.
+
+    Whole numbers ≥ 0 stay as they are, words are numbered in sorted order and name the classes; where a label is
+    missing there are none.
+
+    Args:
+        cells: One for each example.
+        where: What the note calls them.
+    """
+    texts = [str(cell).strip() for cell in cells]
+    if missing := sum(map(_is_missing, texts)):
+        return None, (), f"no labels from {where}: {missing} of {len(texts)} are missing"
     if all(map(_is_number, texts)):
-        numbers = texts.astype(np.float64)
-        if (numbers == np.floor(numbers)).all() and numbers.min() >= 0 and np.isfinite(numbers).all():
-            return numbers.astype(np.int64), len(np.unique(numbers))
+        numbers = np.asarray(texts).astype(np.float64)
+        if (numbers == np.floor(numbers)).all() and numbers.min() >= 0:
+            return numbers.astype(np.int64), (), f"labels from {where}, {len(np.unique(numbers))} of them"
     names, codes = np.unique(texts, return_inverse=True)
-    return codes.astype(np.int64), len(names)
+    return codes.astype(np.int64), tuple(map(str, names)), f"labels from {where}, {len(names)} of them"
 
 
 def _read_numbers(name: str, cells: Sequence[str] | np.ndarray, where: str) -> np.ndarray:
@@ -162,10 +181,15 @@ def _read_numbers(name: str, cells: Sequence[str] | np.ndarray, where: str) -> n
         found = np.asarray(cells).astype(np.float64)
     except ValueError as error:
         row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
-        if not str(cells[row]).strip():
-            raise DataError(_missing(name, row, where)) from error
-        got = f"'{str(cells[row])[:40]}' in row {row + 1} of column '{name}'"
+        cell = str(cells[row]).strip()
+        if _is_missing(cell):
+            raise DataError(_missing(name, row, where, got=f"'{cell}'" if cell else "none")) from error
+        got = f"'{cell[:40]}' in row {row + 1} of column '{name}'"
         fix = f"leaving the column out, numbering its words, or calling it 'label': one of {', '.join(LABELS)}"
+        if _is_number(cell.replace(",", ".", 1)):
+            fix = f"decimal points, {cell.replace(',', '.', 1)}: in pandas, read_csv(..., decimal=',')"
+        elif len(parts := cell.split()) > 1 and all(map(_is_number, parts)):
+            fix = "commas between the columns"
         raise DataError(expected(f"numbers in {where}", got=got, fix=fix)) from error
     if not np.isfinite(found).all():
         row = int(np.flatnonzero(~np.isfinite(found))[0])
@@ -195,6 +219,10 @@ def _has_fractions(cells: Sequence[str] | np.ndarray) -> bool:
     """Whether any cell is a number with a fraction: one that is missing beside them is a missing measurement."""
     numbers = np.array([float(str(cell)) for cell in cells if _is_number(cell)])
     return bool((numbers % 1 > 0).any())
+
+
+def _is_missing(cell: object) -> bool:
+    return str(cell).strip().lower() in _NO_VALUE
 
 
 def _is_number(cell: object) -> bool:

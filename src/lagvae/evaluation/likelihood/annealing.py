@@ -79,7 +79,7 @@ class Annealing:
 
     def block(self, model: VAE, event_shape: tuple[int, ...]) -> int:
         """Returns how many examples to anneal at once."""
-        return max(1, min(LARGEST_BLOCK, rows_at_once(event_shape, model.device) // self.chains))
+        return max(1, min(LARGEST_BLOCK, rows_at_once(model, event_shape) // self.chains))
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def log_likelihood(
     8 and 9; the diagnosis, [Kong1992] and [Vehtari2024].
     """
     check_count(samples, "draw per example")
-    rows = rows_at_once(examples.event_shape, model.device)
+    rows = rows_at_once(model, examples.event_shape)
     block = min(LARGEST_BLOCK, rows)
     streams = Streams(derive_seed(seed, "log_likelihood"), model.device)
     values, sizes, shapes = [], [], []

@@ -104,7 +104,7 @@ def _train(
     """Takes the steps that are left, and measures what came of them."""
     status, message = train(session, log, settings, progress=progress)
     if status is Status.DIVERGED:
-        log.restore_weights(session)
+        log.restore(session)
     made = AmortisedFront(
         points=(),
         status=status or Status.FEASIBLE,
@@ -204,6 +204,7 @@ def _build_session(
     trained = _unbiased(problem)
     base = build_session(trained, data, settings, model=model)
     network = Modulation(base.model, gain=front.gain).to(base.device).train()
+    network.check_folds(data.train.event_shape)
     return FrontSession(
         model=network,
         lagrangian=base.lagrangian,

@@ -137,13 +137,14 @@ class AmortisedFront(Front):
         evaluation = Evaluation(problem, {p: bounded_estimates(found, problem) for p, found in known.items()})
         diagnosis = () if optimum.is_feasible else self._diagnose(problem, optimum)
         where = {"train": "training", "held_out": "held-out"}[part]
-        message = f"every bound holds on the {where} data, at β = {optimum.beta:.3g}"
-        if gamma:
-            message += f" and γ = {gamma:.3g}"
+        place = f"at β = {optimum.beta:.3g}" + (f" and γ = {gamma:.3g}" if gamma else "")
+        message = f"every bound holds on the {where} data, {place}"
         if diagnosis:
             message = summarize(problem, diagnosis, where=f" on the {where} data, wherever on the front")
         elif not problem.subject_to:
-            message = f"the best of the front, at β = {optimum.beta:.3g}"
+            message = f"the best of the front, {place}"
+        if optimum.is_feasible and not any(optimum.multipliers.values()) and (end := self._end_at(optimum.beta)):
+            message += f"; the front ends there ({end}), and a wider one may do better"
         weights = {"distortion": 1.0, "rate": optimum.beta}
         if len(surface.gammas) > 1:
             weights["mmd"] = gamma
@@ -166,6 +167,11 @@ class AmortisedFront(Front):
             diagnosis=diagnosis,
             config=member_config(self.config, problem),
         )
+
+    def _end_at(self, beta: float) -> str:
+        """Returns the setting that a solution's β lies at, in words; empty where it lies between the ends."""
+        ends = zip(("beta_low", "beta_high"), (self._measured().betas[0], self._measured().betas[-1]), strict=True)
+        return next((f"{name} = {end:.3g}" for name, end in ends if math.isclose(beta, end, rel_tol=0.02)), "")
 
     def _diagnose(self, problem: Problem, optimum: Optimum) -> tuple[Diagnosis, ...]:
         found, gamma = [], self._measured().weight_of_divergence(optimum.gamma)

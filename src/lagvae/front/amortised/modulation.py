@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -54,7 +54,7 @@ class Modulation(nn.Module):
         gain: What the tables are multiplied by: an optimiser of fixed step size moves (a, b, e) that much faster.
 
     Raises:
-        ShapeError: There is no such layer, or two of them share their weights.
+        ShapeError: There is no such layer, two of them share their weights, or a weight is computed from others.
 
     Source: feature-wise modulation [Perez2018]; one network for many weights of a loss [Dosovitskiy2020].
     """
@@ -110,6 +110,39 @@ class Modulation(nn.Module):
             (log_scales,) = self._log_scales(folded.likelihood, condition.unsqueeze(0))
             folded.likelihood.set_log_scales(log_scales)
         return folded.eval()
+
+    @torch.no_grad()
+    def check_folds(self, event_shape: Sequence[int]) -> None:
+        """Raises ShapeError unless members are what is trained: the model's layers alone use their weights.
+
+        Both are compared on two examples, with tables that are not 0.
+        """
+        likelihood, device = self.model.likelihood, self.tables.device
+        generator = torch.Generator().manual_seed(0)
+        tables, was_training = self.tables.clone(), self.model.training
+        try:
+            noise = torch.randn(self.tables.shape, generator=generator)
+            self.tables.copy_(noise.mul_(0.1 / self.gain))
+            self.model.eval()
+            condition = torch.zeros(2, device=device)
+            raw = torch.rand(2, *event_shape, generator=generator).to(device)
+            x = likelihood.prepare(raw.round(), torch.Generator(device))
+            folded = self.fold(condition)
+            with self.at(condition.unsqueeze(0)) as lent:
+                trained = (lent.posterior(x), lent.decoder(lent.posterior(x).mean))
+            member = (folded.posterior(x), folded.decoder(trained[0].mean))
+        finally:
+            self.tables.copy_(tables)
+            self.model.train(was_training)
+        pairs = (
+            (trained[0].mean, member[0].mean),
+            (trained[0].log_std, member[0].log_std),
+            (trained[1], member[1]),
+        )
+        if not all(torch.allclose(one, other, rtol=1e-2, atol=1e-2, equal_nan=True) for one, other in pairs):
+            got = "weights that something else uses too, or changes before they are used"
+            fix = "a network whose layers alone use their weights, or --method dedicated"
+            raise ShapeError(expected("a network that can be modulated layer by layer", got=got, fix=fix))
 
     def _layers(self, model: VAE) -> list[Layer]:
         modules = dict(model.named_modules())
@@ -178,7 +211,13 @@ def _modulated_layers(model: VAE) -> list[str]:
                 "linear or convolutional layers to modulate", got="none in the model", fix="networks of such layers"
             )
         )
-    weights = [model.get_submodule(name).weight for name in found]
+    layers = [model.get_submodule(name) for name in found]
+    weights = [layer.weight for layer in layers]
+    for name, layer in zip(found, layers, strict=True):
+        if "weight" not in dict(layer.named_parameters(recurse=False)):
+            got = f"{name}'s, which is computed from others (weight_norm, spectral_norm, pruning)"
+            fix = "layers without it, or --method dedicated"
+            raise ShapeError(expected("weights that are parameters of their layers", got=got, fix=fix))
     if len({id(weight) for weight in weights}) < len(weights):
         raise ShapeError(
             expected("layers with weights of their own", got="two layers that share them", fix="untied weights")

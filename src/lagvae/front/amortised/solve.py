@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from lagvae.errors import ProblemError
 from lagvae.front.amortised.surface import Surface, family_column
 from lagvae.front.bounds import check_measured
 from lagvae.problem.problem import Problem
@@ -22,6 +23,10 @@ ROUNDING = 0.01
 """Share of a bound's tolerance by which it is missed where it is met, to the precision of the search."""
 ROUNDS = 4
 """Each looks closer at the surroundings of the best point so far: 12 times."""
+
+
+UNLIKE = 0.05
+"""Share of the objective by which a member's loss is another than the problem's Lagrangian."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,25 @@ def solve_on(surface: Surface, problem: Problem, *, part: str) -> Optimum:
         ProblemError: A bound is relative to best, or a term is not on the surface.
     """
     check_solvable(surface, problem)
+    best = _search(surface, problem, part)
+    multipliers = dict.fromkeys(problem.names, math.nan)  # nothing finite holds a bound that is out of reach
+    if best.is_feasible:
+        multipliers = _multipliers(surface, problem, best, part)
+    return Optimum(best.beta, best.gamma, best.is_feasible, best.violations, multipliers)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where a search ended."""
+
+    beta: float
+    gamma: float
+    objective: float
+    violations: dict[str, float]
+    is_feasible: bool
+
+
+def _search(surface: Surface, problem: Problem, part: str) -> _Found:
     low, high = (np.log([weights[end] for weights in (surface.betas, surface.gammas)]) for end in (0, -1))
     box = (low, high)
     best, is_feasible = None, False
@@ -80,21 +104,17 @@ def solve_on(surface: Surface, problem: Problem, *, part: str) -> Optimum:
         is_feasible = bool(allowed.any())
         cost = np.where(allowed, points.objective, np.inf) if is_feasible else _excess(problem, points)
         index = int(np.argmin(cost))
-        best = (points.log_beta[index], points.log_gamma[index], points.violations[:, index])
+        best = (points.log_beta[index], points.log_gamma[index], points.objective[index], points.violations[:, index])
         reach = (box[1] - box[0]) / 12 / 2
         center = np.array(best[:2])
         box = (np.maximum(low, center - reach), np.minimum(high, center + reach))
     assert best is not None
-    beta, gamma = (float(np.exp(value)) for value in best[:2])
-    violations = dict(zip(problem.names, best[2].tolist(), strict=True))
+    violations = dict(zip(problem.names, best[3].tolist(), strict=True))
     # Two bounds that both have to be met exactly meet on no line of a grid.
     is_feasible = is_feasible or all(
         c.excess(violations[name]) <= ROUNDING * c.tolerance for name, c in problem.constraints.items()
     )
-    multipliers = dict.fromkeys(problem.names, math.nan)  # nothing finite holds a bound that is out of reach
-    if is_feasible:
-        multipliers = _multipliers(surface, problem, beta, gamma, violations)
-    return Optimum(beta, gamma, is_feasible, violations, multipliers)
+    return _Found(float(np.exp(best[0])), float(np.exp(best[1])), float(best[2]), violations, is_feasible)
 
 
 def check_solvable(surface: Surface, problem: Problem) -> None:
@@ -158,14 +178,14 @@ def _excess(problem: Problem, points: _Points) -> Float[Array, " n"]:
     return excess
 
 
-def _multipliers(
-    surface: Surface, problem: Problem, beta: float, gamma: float, violations: dict[str, float]
-) -> dict[str, float]:
+def _multipliers(surface: Surface, problem: Problem, best: _Found, part: str) -> dict[str, float]:
     """Returns the λ with which the problem's Lagrangian weighs its terms as the member's own loss does.
 
         objective + Σ λ_c sign_c constraint_c = s · (1, β, γ),    s ≥ 0, λ_c ≥ 0, and 0 where c is not active
 
-    in the terms' natural units, by least squares: exact for members of the family inside its rectangle.
+    in the terms' natural units, by least squares: exact for members of the family inside its rectangle. Where no λ
+    makes the two alike, at an end of the family or for a divergence that it does not weigh, λ is the slope of the
+    optimum: by how much the objective falls for a bound that is wider by its tolerance.
     """
     from scipy.optimize import lsq_linear  # not at import: it changes warning filters
 
@@ -176,15 +196,33 @@ def _multipliers(
                 columns[column] += weight * term.unit
         return columns
 
-    member = np.array([1.0, beta, surface.weight_of_divergence(gamma) * MMD.unit])
+    member = np.array([1.0, best.beta, surface.weight_of_divergence(best.gamma) * MMD.unit])
     active = [
         name
         for name, c in problem.constraints.items()
-        if (abs(violations[name]) if c.is_equality else -violations[name]) <= 0.02 * c.tolerance
+        if (abs(best.violations[name]) if c.is_equality else -best.violations[name]) <= 0.02 * c.tolerance
     ]
     rows = [problem.constraints[name].sign * row(problem.constraints[name].quantity.surrogate()) for name in active]
     lowest = [-np.inf if problem.constraints[name].is_equality else 0.0 for name in active]
     objective = row(problem.objective.surrogate())
-    solved = lsq_linear(np.stack([*rows, -member], axis=1), -objective, bounds=([*lowest, 0.0], np.inf))
+    matrix = np.stack([*rows, -member], axis=1)
+    solved = lsq_linear(matrix, -objective, bounds=([*lowest, 0.0], np.inf))
     found = dict(zip(active, solved.x.tolist(), strict=False))
+    if active and np.linalg.norm(matrix @ solved.x + objective) > UNLIKE * np.linalg.norm(objective):
+        found = {name: _slope(surface, problem, best, name, part) for name in active}
     return {name: found.get(name, 0.0) for name in problem.names}
+
+
+def _slope(surface: Surface, problem: Problem, best: _Found, name: str, part: str) -> float:
+    """Returns by how much the objective falls for each unit that a bound is wider; NaN where that cannot be had."""
+    constraint = problem.constraints[name]
+    wider = replace(constraint, bound=constraint.bound + constraint.sign * constraint.tolerance)
+    try:
+        relaxed = Problem(problem.objective, [wider if one == constraint else one for one in problem.subject_to])
+    except ProblemError:  # such a bound says nothing
+        return math.nan
+    found = _search(surface, relaxed, part)
+    if not found.is_feasible:
+        return math.nan
+    slope = (best.objective - found.objective) / constraint.tolerance
+    return slope if constraint.is_equality else max(0.0, slope)

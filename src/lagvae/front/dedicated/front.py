@@ -118,7 +118,7 @@ class DedicatedFront(Front):
 
 
 def _judge(problem: Problem, point: FrontPoint, part: str) -> tuple[float, float]:
-    """Returns (by how much bounds are missed beyond their tolerance, in natural units; the objective)."""
+    """Returns (by how much the bounds that are missed are missed, in natural units; the objective)."""
     measured = _measured(point, part)
     found = bounded_estimates(measured, problem)
     evaluation = Evaluation(problem, {part: found})

@@ -37,9 +37,9 @@ def conclude(
     """Evaluates a finished run, writes what came out, tells the trackers, and returns it."""
     problem, names = session.lagrangian.problem, session.lagrangian.names
     if status is Status.DIVERGED:
-        log.restore_weights(session)
+        log.restore(session)
     multipliers = dict(zip(names, session.rule.multipliers[0].tolist(), strict=True))
-    seconds = log.history[-1]["seconds"] if log.history else 0.0
+    seconds = max([log.seconds, *(record["seconds"] for record in log.history[-1:])])
     violations = logged_violations(names, log.history)
     evaluation, residuals = None, None
     diagnosis: tuple[Diagnosis, ...] = ()

@@ -16,7 +16,7 @@ from lagvae.training.outcome.course import Course
 from lagvae.training.progress import format_value, short_exponent
 from lagvae.training.record import Record
 
-Cause = Literal["floor", "unsettled", "approaching", "growing", "limit", "flat", "front"]
+Cause = Literal["floor", "unsettled", "approaching", "growing", "limit", "flat", "front", "unknown"]
 
 COARSEST = 0.02
 """How far a suggested bound may lie outside what was reached, relative to it, for the sake of fewer digits."""
@@ -40,7 +40,8 @@ class Diagnosis:
         cause: The first that holds of ``floor`` (a perfect model would miss the bound, because of its
             estimator's bias), ``unsettled`` (met in the run's second half, and lost), ``approaching`` (still coming
             nearer at the end), ``growing`` (the multiplier still was), ``limit`` (the multiplier was at its
-            largest) and ``flat``; ``front`` where the problem was solved on a front that does not reach it.
+            largest) and ``flat``; ``front`` where the problem was solved on a front that does not reach it,
+            ``unknown`` where the log is gone.
         why: The cause in words.
         reachable: A bound with few digits that this very model meets; None if the value is not finite.
         epochs: A budget that may meet the bound; None where more epochs promise little.
@@ -66,7 +67,7 @@ class Diagnosis:
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> Diagnosis:
         """Reads back what ``as_dict`` returns, by way of JSON, which has no NaN and no tuples."""
-        numbers = {name: math.nan for name in ("value", "violation", "best") if fields[name] is None}
+        numbers = {name: math.nan for name in ("value", "violation", "best", "best_epoch") if fields[name] is None}
         return Diagnosis(**{**fields, **numbers, "conflicts": tuple(fields["conflicts"])})
 
 
@@ -89,7 +90,7 @@ def diagnose(
         violations: Name → violation of every constraint, as evaluated.
         multipliers: Name → final multiplier.
         largest: Name → the largest |λ| that the rule allows.
-        history: The run's log, a record at least.
+        history: The run's log; what it would tell is left out where it is gone.
         latent_dim: Dimensions of the codes, on which an estimator's floor depends.
         batch_size: Examples per step, likewise.
     """
@@ -97,6 +98,9 @@ def diagnose(
     found = []
     for name in missed:
         constraint = problem.constraints[name]
+        if not history:
+            found.append(_without_log(constraint, name, violations[name], multipliers[name]))
+            continue
         course = Course.of(constraint, name, history, largest=largest[name])
         value = constraint.bound + constraint.sign * violations[name]
         cause, why = _find_cause(course, violations[name], latent_dim=latent_dim, batch_size=batch_size)
@@ -118,6 +122,22 @@ def diagnose(
             )
         )
     return tuple(found)
+
+
+def _without_log(constraint: Constraint, name: str, violation: float, multiplier: float) -> Diagnosis:
+    value = constraint.bound + constraint.sign * violation
+    return Diagnosis(
+        name=name,
+        value=value,
+        violation=violation,
+        best=value,
+        best_epoch=math.nan,
+        multiplier=f"{multiplier:.3g} at the end",
+        cause="unknown",
+        why="its log is gone",
+        reachable=round_outward(value, constraint) if math.isfinite(value) else None,
+        epochs=None,
+    )
 
 
 def within_reach(problem: Problem, diagnosis: Sequence[Diagnosis]) -> Problem | None:

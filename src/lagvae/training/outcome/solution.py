@@ -28,7 +28,7 @@ class Status(enum.StrEnum):
     INFEASIBLE = "infeasible"
     """The budget is spent and a bound does not hold; ``Solution.diagnosis`` says why."""
     DIVERGED = "diverged"
-    """The loss became non-finite, and the last good checkpoint is kept; or the objective ran away."""
+    """The loss became non-finite, or the objective ran away; a folder keeps the last good checkpoint."""
     STOPPED = "stopped"
     """Interrupted; the run can be resumed."""
 

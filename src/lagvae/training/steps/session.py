@@ -124,9 +124,9 @@ class Session:
             )
         self.model.load_state_dict(part("model/"))
         self.rule.load_state_dict(part("dual/"))
-        self.batches.streams.load_state_dict(part("streams/"))
+        self.batches.streams.go_on(part("streams/"), step=int(state["step"]))
         if self.held_out is not None:
-            self.held_out.streams.load_state_dict(part("held_out_streams/"))
+            self.held_out.streams.go_on(part("held_out_streams/"), step=int(state["step"]))
         restore_optimizer(self.optimizer, "optimizer", tensors, state["optimizer"])
         self.step = int(state["step"])
         self._compute = None  # what was recorded is of the optimiser's memory as it was

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lagvae.duality.stack import StackedLagrangian, StackedRule
 from lagvae.errors import ShapeError, expected
-from lagvae.model.stacked import StackedVAE, why_not_stacked
+from lagvae.model.stacked import StackedVAE, why_not_mapped, why_not_stacked
 from lagvae.terms.term import FunctionTerm
 from lagvae.training.steps.batches import Batches, gather_together
 from lagvae.training.steps.capture import Recorder, recorded
@@ -137,4 +137,5 @@ def why_no_stack(sessions: Sequence[Session]) -> str:
     own = [str(term) for term in first.lagrangian.terms if isinstance(term, FunctionTerm)]
     if own:
         return f"a term that is a function of one model's draw ({own[0]})"
-    return why_not_stacked([session.model for session in sessions])
+    reason = why_not_stacked([session.model for session in sessions])
+    return reason or why_not_mapped(first.model, first.batches.examples.event_shape)

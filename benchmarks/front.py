@@ -3,7 +3,8 @@
     python benchmarks/front.py                                 what is there, as a page; nothing is trained
     python benchmarks/front.py --train --setups mnist digits   trains what is missing; resumes
 
-Each setup trains one amortised front, and beside it, with as many epochs each, runs of fixed weights, constant and
+Each setup trains one amortised front over β alone (``divergence="none"``), with softplus between layers unless it names
+another, and beside it, with as many epochs each, runs of fixed weights, constant and
 warmed up from 0 (MNIST: the grid of ``regret.py``, 9 β; elsewhere 5 β), all at a learning rate of 2e-3. What was
 trained beside MNIST's and digits' fronts at 1e-3, when that was the default, counts as well, and with it the dedicated
 runs of ``regret.py``: most and least information at neg_elbo <= 99, 102 and 106. A *gain* is the least D + βR over all

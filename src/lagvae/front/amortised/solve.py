@@ -23,8 +23,6 @@ ROUNDING = 0.01
 """Share of a bound's tolerance by which it is missed where it is met, to the precision of the search."""
 ROUNDS = 4
 """Each looks closer at the surroundings of the best point so far: 12 times."""
-
-
 UNLIKE = 0.05
 """Share of the objective by which a member's loss is another than the problem's Lagrangian."""
 

@@ -98,7 +98,7 @@ def test_an_array(lagvae: Command) -> None:
         (["encode", "run", "--out", "codes.txt"], "a file ending in .csv, .tsv, .parquet, .npy, .npz, got codes.txt"),
         (["encode", "run", "--part", "held_out"], "a part of the data: train, test, got held_out; try --part all"),
         (["encode", "nowhere"], "got no config.yaml there"),
-        (["sample", "run", "--out", "rows.png"], "for rows of a table samples.csv"),
+        (["sample", "run", "--out", "rows.png"], "samples of a table also as FILE.csv"),
     ],
 )
 def test_what_cannot_be_written_is_one_line(words: list[str], said: str, lagvae: Command) -> None:

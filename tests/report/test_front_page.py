@@ -146,7 +146,7 @@ def test_runs_that_missed_or_failed_are_kept_and_marked(tmp_path: Path) -> None:
     assert found["series"] == ["max mi", "min mi"]
     (track,) = found["tracks"]
     assert sorted(track["stops"]) == [0, 1, 2]
-    assert found["members"][0]["load"].startswith('lv.load("points/')
+    assert found["members"][1]["load"] == "front.solution_at(1)"
     assert found["members"][1]["violations"]["neg_elbo"] > 10
     assert "out of memory <b>" not in (tmp_path / "page.html").read_text("utf-8")  # nothing in the data is markup
 

@@ -160,7 +160,7 @@ def test_runs_that_missed_a_bound_or_failed_are_marked(seen_runs: dict[str, Any]
     assert seen_runs["chosen"]["problem"] == "max mutual_information s.t. neg_elbo <= 10"
     assert "infeasible" in seen_runs["chosen"]["eyebrow"]
     assert seen_runs["chosen"]["pictures"]
-    assert seen_runs["chosen"]["load"].startswith('lv.load("points/')
+    assert seen_runs["chosen"]["load"].startswith("front.solution_at(")
     assert "violation of neg_elbo" in seen_runs["chosen"]["numbers"]
     assert seen_runs["failed"]["eyebrow"].endswith("failed")
     assert seen_runs["failed"]["solves"] == "out of memory <b>"

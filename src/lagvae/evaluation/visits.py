@@ -12,7 +12,6 @@ from torch import Tensor
 
 from lagvae.data.examples import Examples
 from lagvae.errors import SettingError, expected
-from lagvae.model.likelihoods.likelihood import count_parameters
 from lagvae.model.vae import VAE
 from lagvae.streams import Streams
 
@@ -23,14 +22,14 @@ LARGEST_BLOCK = 100
 """How many examples stand beside each other at most, so that progress is seen and draws share the block."""
 
 
-def rows_at_once(model: VAE, event_shape: Sequence[int]) -> int:
-    """Returns how many codes to decode at once.
+def rows_at_once(event_shape: Sequence[int], device: torch.device, *, each: int = 1) -> int:
+    """Returns how many codes to decode at once, by a decoder with so many outputs for each dimension of x.
 
     It depends on nothing but the size of an example, the likelihood and the kind of device: random numbers are drawn
     block by block, and what a seed decides may not depend on how much memory happens to be free.
     """
-    numbers = NUMBERS_AT_ONCE.get(model.device.type, NUMBERS_AT_ONCE["cuda"])
-    return max(1, numbers // (count_parameters(model.likelihood) * math.prod(event_shape)))
+    numbers = NUMBERS_AT_ONCE.get(device.type, NUMBERS_AT_ONCE["cuda"])
+    return max(1, numbers // (each * math.prod(event_shape)))
 
 
 def prepared_blocks(model: VAE, examples: Examples, size: int, streams: Streams) -> Iterator[Tensor]:

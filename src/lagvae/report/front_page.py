@@ -146,7 +146,7 @@ def _as_member(front: Front, point: FrontPoint) -> dict[str, Any]:
             }
             for part, estimates in point.estimates.items()
         },
-        "load": "" if point.folder is None or front.folder is None else f'lv.load("{front.folder / point.folder}")',
+        "load": "" if point.folder is None else f"front.solution_at({front.points.index(point)})",
     }
     if isinstance(front, AmortisedFront):
         part = front.judged()

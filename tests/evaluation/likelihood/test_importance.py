@@ -147,6 +147,7 @@ def test_no_more_is_decoded_at_once_for_a_larger_k() -> None:
     weigh(model, NEAR.sample_data(10, seed=0), 1000, Streams(0), at_once=20)
     assert max(decoded) == 20 * 10 * 6
     assert rows_at_once((1, 28, 28), torch.device("cpu")) == 2**20 // 784
+    assert rows_at_once((1, 28, 28), torch.device("cpu"), each=256) == 2**20 // 784 // 256
     assert rows_at_once((3, 1024, 1024), torch.device("cpu")) == 1
     assert rows_at_once((1, 28, 28), torch.device("cuda")) == 2**26 // 784
 

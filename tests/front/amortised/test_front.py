@@ -328,7 +328,7 @@ def test_what_a_front_does_not_cover_is_refused(trained_front: AmortisedFront) -
         lv.fit_front("digits", method="amortized")
     with pytest.raises(lv.SettingError, match="no problem for an amortised front"):
         lv.fit_front("digits", ["max mi s.t. neg_elbo <= 30"], method="amortised", **SMALL)
-    with pytest.raises(lv.SettingError, match="problems, got none"):
+    with pytest.raises(lv.SettingError, match="problems for method='dedicated', got none; try 'max mi"):
         lv.fit_front("digits", method="dedicated", **SMALL)
 
 

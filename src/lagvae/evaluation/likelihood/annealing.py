@@ -24,6 +24,7 @@ from lagvae.evaluation.likelihood.hamiltonian import TARGET_ACCEPTANCE, Path, St
 from lagvae.evaluation.likelihood.importance import ImportanceWeights, summarise
 from lagvae.evaluation.visits import LARGEST_BLOCK, check_count, evaluating, prepared_blocks, rows_at_once
 from lagvae.model.gaussian import DiagonalGaussian
+from lagvae.model.likelihoods.likelihood import count_parameters
 from lagvae.model.vae import VAE
 from lagvae.streams import Streams, derive_seed
 
@@ -79,7 +80,8 @@ class Annealing:
 
     def block(self, model: VAE, event_shape: tuple[int, ...]) -> int:
         """Returns how many examples to anneal at once."""
-        return max(1, min(LARGEST_BLOCK, rows_at_once(model, event_shape) // self.chains))
+        rows = rows_at_once(event_shape, model.device, each=count_parameters(model.likelihood))
+        return max(1, min(LARGEST_BLOCK, rows // self.chains))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from lagvae.data.examples import Examples
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.likelihood.pareto import largest_reliable_shape, pareto_shape, tail_length
 from lagvae.evaluation.visits import LARGEST_BLOCK, check_count, evaluating, prepared_blocks, rows_at_once
+from lagvae.model.likelihoods.likelihood import count_parameters
 from lagvae.model.vae import VAE
 from lagvae.streams import Streams, derive_seed
 
@@ -124,7 +125,7 @@ def log_likelihood(
     8 and 9; the diagnosis, [Kong1992] and [Vehtari2024].
     """
     check_count(samples, "draw per example")
-    rows = rows_at_once(model, examples.event_shape)
+    rows = rows_at_once(examples.event_shape, model.device, each=count_parameters(model.likelihood))
     block = min(LARGEST_BLOCK, rows)
     streams = Streams(derive_seed(seed, "log_likelihood"), model.device)
     values, sizes, shapes = [], [], []

@@ -90,7 +90,7 @@ def test_click_shows_a_points_pictures(seen: dict[str, Any]) -> None:
     assert clicked["samples"] != clicked["rebuilt"]
     assert seen["pictures"][0] == seen["pictures"][1]
     assert seen["pictures"][2][1] > 1.9 * seen["pictures"][0][1]
-    assert seen["load"] == f"front.model_at(beta={point.beta:.4g})"
+    assert seen["load"] == f"front.model_at(beta={point.beta:.6g})"
 
 
 def test_the_slider_changes_pictures_and_bound(seen: dict[str, Any]) -> None:

@@ -58,6 +58,32 @@ def test_a_column_that_is_missing_is_named(folder: Path, tmp_path: Path, capsys:
     assert "none called 'b'" in capsys.readouterr().err
 
 
+def test_names_that_look_like_numbers_are_names(tmp_path: Path) -> None:
+    table = pd.DataFrame(ROWS, columns=["1e5", "true", "null"]).assign(label=np.array(["1e3", "no"])[np.arange(60) % 2])
+    table.to_csv(tmp_path / "x.csv", index=False)
+    solution = run(tmp_path / "run", "min neg_elbo", str(tmp_path / "x.csv"), epochs=1)
+    assert Names.of(RunFolder(tmp_path / "run").read_config()) == Names(("1e5", "true", "null"), ("1e3", "no"))
+    assert encode(lv.load(tmp_path / "run"))[0] == pytest.approx(encode(solution)[0], abs=1e-6)
+
+
+def test_what_goes_on_from_a_solution_takes_its_columns(folder: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "other.csv", ["c", "a", "b"])
+    again = run(tmp_path / "run", "min neg_elbo", str(path), start=lv.load(folder), epochs=1)
+    assert Names.of(again.config or {}).columns == ("a", "b", "c")
+
+
+def test_labels_that_are_numbers_are_classes_among_classes(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.csv", ["a", "label"], np.array([-1, 0, 1])[np.arange(60) % 3])
+    test = write(tmp_path / "test.csv", ["a", "label"], np.array([0, 1])[np.arange(60) % 2])
+    data = lv.open_data((str(train), str(test)))
+    assert data.names.classes == ("-1", "0", "1")
+    assert data.train.labels is not None
+    assert data.test.labels is not None
+    assert (data.train.labels[:3].tolist(), data.test.labels[:2].tolist()) == ([0, 1, 2], [1, 2])
+    (words,) = fit_names([Examples(torch.ones(2, 1), torch.tensor([0, 1]))], Names(classes=("cat", "dog")))
+    assert (words.labels is not None, words.names.classes) == (True, ())
+
+
 def test_a_table_without_names_is_taken_by_place(folder: Path) -> None:
     codes, labels = encode(lv.load(folder), ROWS.astype(np.float32))
     assert labels is None
@@ -80,7 +106,7 @@ def test_a_pair_is_one_table(tmp_path: Path) -> None:
     assert data.train.labels is not None
     assert data.test.labels is not None
     assert (data.train.labels[:3].tolist(), data.test.labels[:2].tolist()) == ([1, 2, 3], [3, 0])
-    with pytest.raises(lv.ShapeError, match="none called 'b'"):
+    with pytest.raises(lv.ShapeError, match="3 columns of the training table, got none called 'b'"):
         lv.open_data((str(train), str(write(tmp_path / "less.csv", ["a", "d", "c"]))))
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lagvae as lv
 from fronts_to_draw import amortised, dedicated
 from lagvae.front.front import Front
 from lagvae.report.front_page import write_front_page
@@ -52,7 +54,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def seen_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("dedicated")
-    return act(dedicated(folder / "front"), "dedicated", folder)
+    front = replace(dedicated(folder / "front"), status=lv.Status.STOPPED, message="interrupted")
+    return act(front, "dedicated", folder)
 
 
 def test_nothing_fails_and_nothing_is_loaded(seen: dict[str, Any], seen_runs: dict[str, Any]) -> None:
@@ -68,6 +71,10 @@ def test_the_front_is_drawn(seen: dict[str, Any]) -> None:
     assert (seen["points"], seen["rows"], seen["lines"]) == (44, 44, 4)
     assert seen["best"] == int(amortised().non_dominated("train").sum())
     assert seen["published"] == 48
+
+
+def test_a_front_that_did_not_reach_its_end_says_so(seen_runs: dict[str, Any]) -> None:
+    assert seen_runs["summary"].startswith("stopped: interrupted · 4 points ")
 
 
 def test_hover_tells_problem_weights_and_multipliers(seen: dict[str, Any]) -> None:

@@ -169,7 +169,8 @@ def open_data(
             * a name: "mnist", "fashion-mnist" or "digits";
             * a path of a .npy, .npz, .csv, .tsv, .parquet or .h5ad file, or of a folder of images;
             * an array, a tensor, a torch ``Dataset`` with a length, an AnnData, or an ``Examples``;
-            * a (train, test) pair of any of these; of a member that has both parts itself, that part is taken;
+            * a (train, test) pair of any of these; of a member that has both parts itself, that part is taken; where
+              both name their columns, the test part is brought into the order of the training part;
             * a ``Data``, which is returned unchanged.
 
             Of a source without a test part one example in ten is held out, and ``note`` says so.
@@ -184,6 +185,7 @@ def open_data(
     Raises:
         DataError: if there is no such data, it is damaged, or its values have no meaning here. NaN and infinity are
             refused always; whether floats lie in [0, 1] is for the likelihood to ask, by ``check_unit_interval``.
+        ShapeError: The test table of a pair lacks a column of the training table.
     """
     options = CellOptions(layer, labels, split)
     if is_cells(source):
@@ -239,7 +241,8 @@ def _open_pair(pair: tuple[Part, ...], folder: str | Path | None, progress: bool
     other_train, test, _ = _read_parts(pair[1], folder, progress, where="test")
     test = other_train if test is None else test
     every_class = tuple(sorted({*train.names.classes, *test.names.classes}))
-    train, test = fit_names([train, test], Names(train.names.columns, every_class))
+    names = Names(train.names.columns, every_class)
+    train, test = fit_names([train, test], names, whose="the training table")
     _check_agreement(train, test)
     return Data("", train, test, note, order=torch.arange(len(train) + len(test)))
 

@@ -114,14 +114,15 @@ class Examples:
         )
 
 
-def fit_names(parts: Sequence[Examples], names: Names) -> list[Examples]:
+def fit_names(parts: Sequence[Examples], names: Names, *, whose: str = "the model's data") -> list[Examples]:
     """Returns parts with their columns, and the classes of their labels, in the order of ``names``.
 
     Columns beyond those are left out; classes beyond those come after them. What has no names stays as it is.
 
     Args:
         parts: Those that share their values share them afterwards too.
-        names: Of the data that a model was trained on.
+        names: Of the data that a model was trained on, say.
+        whose: Those names, in messages.
 
     Raises:
         ShapeError: A column is missing.
@@ -131,26 +132,44 @@ def fit_names(parts: Sequence[Examples], names: Names) -> list[Examples]:
     for part in parts:
         values, columns = part.values, part.names.columns
         if names.columns and columns and columns != names.columns:
-            if missing := [name for name in names.columns if name not in columns]:
-                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-                got = f"none called '{missing[0]}'{more}, but {', '.join(columns[:8])}{', ...' * (len(columns) > 8)}"
-                fix = "the columns' names of the data that the model was trained on"
-                raise ShapeError(expected(f"the {len(names.columns)} columns of the model's data", got=got, fix=fix))
             if id(values) not in picked:
-                place = {name: number for number, name in enumerate(columns)}
-                index = np.array([place[name] for name in names.columns])
-                if isinstance(values, SparseRows):
-                    picked[id(values)] = values.columns(index)
-                else:  # a memory map has no columns with names
-                    picked[id(values)] = torch.as_tensor(values)[:, index]
+                picked[id(values)] = _pick_columns(values, columns, names.columns, whose)
             values, columns = picked[id(values)], names.columns
         labels, classes = part.labels, part.names.classes
-        if labels is not None and names.classes and classes:
-            classes = (*names.classes, *(name for name in classes if name not in names.classes))
-            labels = torch.tensor([classes.index(name) for name in part.names.classes], device=labels.device)[labels]
+        if labels is not None and names.classes:
+            labels, classes = _number_classes(labels, classes, names.classes)
         is_same = (columns, classes) == (part.names.columns, part.names.classes)
         fitted.append(part if is_same else replace(part, values=values, labels=labels, names=Names(columns, classes)))
     return fitted
+
+
+def _pick_columns(
+    values: Tensor | np.memmap | SparseRows, columns: Sequence[str], wanted: Sequence[str], whose: str
+) -> Tensor | SparseRows:
+    place = {name: number for number, name in enumerate(columns)}
+    if missing := [name for name in wanted if name not in place]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        got = f"none called '{missing[0]}'{more}, but {', '.join(columns[:8])}{', ...' * (len(columns) > 8)}"
+        raise ShapeError(expected(f"the {len(wanted)} columns of {whose}", got=got, fix="the same columns' names"))
+    index = np.array([place[name] for name in wanted])
+    if isinstance(values, SparseRows):
+        return values.columns(index)
+    return torch.as_tensor(values)[:, index]  # a memory map has no columns with names
+
+
+def _number_classes(labels: Tensor, own: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+    """Returns labels numbered by the wanted classes, and by those of their own after them.
+
+    Labels that are numbers are words among words; where none of them is a wanted one, they are left alone.
+    """
+    if not own:
+        numbers, labels = labels.unique(return_inverse=True)
+        own = tuple(map(str, numbers.tolist()))
+        if not set(own) & set(wanted):
+            return numbers[labels], ()
+    classes = (*wanted, *sorted(set(own) - set(wanted)))
+    place = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([place[name] for name in own], device=labels.device)[labels], classes
 
 
 def binarise(raw: Shaped[Tensor, "..."], generator: torch.Generator) -> Float32[Tensor, "..."]:

@@ -36,7 +36,7 @@ class Names:
         for name, value in given.items():
             if not isinstance(value, list):
                 got = type(value).__name__
-                raise CheckpointError(expected(f"a list as {name} in config.yaml", got=got, fix="putting it back"))
+                raise CheckpointError(expected(f"a list as {name} in names.json", got=got, fix="putting it back"))
         return Names(**{name: tuple(map(str, value)) for name, value in given.items()})
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from lagvae.data.dataset import Source, open_data
+from lagvae.data.examples import fit_names
+from lagvae.data.names import Names
 from lagvae.errors import CheckpointError, SettingError, expected, nearest
 from lagvae.front.amortised.fit import fit_amortised, read_amortised
 from lagvae.front.amortised.front import AmortisedFront
@@ -186,6 +188,7 @@ def load_front(
     content, settings, opened = read_json(run.path / FRONT, fix=again), settings_of(config), None
     if data is not None or config["data"]:
         opened = open_data(config["data"] if data is None else data, folder=data_folder, progress=False)
+        opened = opened.with_parts(fit_names(list(opened.parts.values()), Names.of(config)))
         whole, opened = opened, opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
         if data is None:  # an amortised front was told what is left, one of runs the whole
             told = opened if content.get("method") == "amortised" else whole

@@ -1,6 +1,7 @@
 """A run's folder: plain files, no pickle.
 
     config.yaml      what was asked for; repeats the run
+    names.json       of the data's columns and classes, where they have any
     metrics.jsonl    one line per log step
     checkpoints/     the last two
     tensorboard/     the same metrics for TensorBoard
@@ -34,7 +35,7 @@ FRONT, TABLE, POINTS = "front.json", "points.parquet", "points"
 LATER = (FRONT, TABLE, "report.png", "report.html", "front.png", "front.pdf")
 """Files of what came out, which are not a run's that only begins."""
 NAMED = ("columns", "classes")
-"""What of the data has names: there may be thousands of them."""
+"""What of the data has names: there may be thousands of them, which YAML is slow to read."""
 Config = dict[str, Any]
 """``problem``, ``data`` and the sections of the settings, as ``config.yaml`` holds them."""
 
@@ -57,6 +58,7 @@ class RunFolder:
         self.path = Path(path)
         self.identity: dict[str, Any] = {}
         self.config_file = self.path / "config.yaml"
+        self.names_file = self.path / "names.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.evaluation_file = self.path / "evaluation.json"
         self.estimates_file = self.path / "estimates.json"
@@ -92,7 +94,7 @@ class RunFolder:
             )
 
     def _holds_run(self) -> bool:
-        """Whether there is a run or a front, however damaged: other programs have a ``config.yaml`` too."""
+        """Whether there is a run or a front: other programs have a ``config.yaml`` too."""
         try:
             text = self.config_file.read_bytes()
         except OSError:
@@ -103,7 +105,7 @@ class RunFolder:
         """Starts afresh: clears an earlier run, or front, and writes the configuration."""
         text = _config_text(config).encode()  # before anything is cleared: it may hold what cannot be written
         try:
-            for stale in (self.metrics_file, self.evaluation_file, self.estimates_file):
+            for stale in (self.metrics_file, self.evaluation_file, self.estimates_file, self.names_file):
                 stale.unlink(missing_ok=True)
             for name in LATER:
                 (self.path / name).unlink(missing_ok=True)
@@ -112,11 +114,13 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.path, error) from error
+        if names := {name: config[name] for name in NAMED if name in config}:
+            write_json(self.names_file, names)
         write_whole(self.config_file, text)
         self.identity = _identity(config)
 
     def read_config(self) -> Config:
-        """Reads ``config.yaml``.
+        """Reads ``config.yaml``, and the names beside it.
 
         Raises:
             CheckpointError: There is none, or it is damaged.
@@ -131,6 +135,9 @@ class RunFolder:
             if not isinstance(config.get(name), kind):
                 got = _short(config.get(name, "none"))
                 raise CheckpointError(expected(f"{name} in {self.config_file}", got=got, fix="putting it back"))
+        if self.names_file.exists():
+            fix = "deleting it, to take columns by their place"
+            config |= {name: value for name, value in read_json(self.names_file, fix=fix).items() if name in NAMED}
         return config
 
     def check_continues(self, config: Config) -> None:
@@ -328,7 +335,8 @@ def _config_text(config: Config) -> str:
         heading = "# A front. Goes on with it: lagvae front --resume FOLDER\n"
     elif config.get("custom"):
         heading = f"# A run with its own {', '.join(config['custom'])}, which stand in no file: lv.fit with the same\n"
-    return heading + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
+    content = {name: value for name, value in config.items() if name not in NAMED}
+    return heading + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
 
 
 def _comparable(config: Config) -> dict[str, Any]:

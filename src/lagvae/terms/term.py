@@ -152,9 +152,10 @@ _REGISTRY: dict[str, Term] = {}
 def register(term: Term) -> Term:
     """Makes a term known to the text form under its name, and returns it.
 
+    A function that is defined again, as in a notebook's cell, takes the place of the earlier one.
+
     Raises:
-        ProblemError: Another term has that name, or it is not an identifier. A function that is defined again takes the
-            place of the earlier one.
+        ProblemError: Another term has that name, or it is not an identifier.
     """
     if not term.name.isidentifier():
         raise ProblemError(expected("an identifier as a term's name", got=repr(term.name), fix="letters and _"))
@@ -169,7 +170,7 @@ def _is_again(term: Term, earlier: Term) -> bool:
     if not (isinstance(term, FunctionTerm) and isinstance(earlier, FunctionTerm)):
         return False
     places = [(one.function.__module__, one.function.__qualname__) for one in (term, earlier)]
-    return places[0] == places[1] and term.function is not earlier.function
+    return places[0] == places[1] and "<lambda>" not in places[0][1]
 
 
 def registered_terms() -> dict[str, Term]:

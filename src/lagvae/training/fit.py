@@ -19,6 +19,7 @@ from lagvae.storage.folder import RunFolder, claim_folder, held, make_config, se
 from lagvae.tracking.trackers import require_trackers
 from lagvae.training.build import settle_likelihood
 from lagvae.training.devices import Blueprint, train_on_devices
+from lagvae.training.load import fit_to
 from lagvae.training.loop import Company, training
 from lagvae.training.outcome.conclusion import Draw, conclude
 from lagvae.training.outcome.solution import Solution
@@ -155,6 +156,7 @@ def fitting(
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     own = model
     if start is not None:
+        opened = opened.with_parts(fit_to(start, list(opened.parts.values())))
         model = copy.deepcopy(start.model)
         settings, own = _networks_of(start, settings)
     settings, choice = (settings, None) if model is not None else settle_likelihood(settings, opened)

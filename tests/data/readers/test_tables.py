@@ -29,6 +29,8 @@ def write(path: Path, text: str) -> Path:
         ",a,b\n0,1,2.5\n1,-3,400\n",
         "Unnamed: 0,a,b\n1,1,2.5\n2,-3,400\n",
         '"a, with a comma",b\n"1",2.5\n-3,400\n',
+        "a (C; mean),b\n1,2.5\n-3,400\n",
+        ",2019,2020\n0,1,2.5\n1,-3,400\n",
         "0,1\n1,2.5\n-3,400\n",
     ],
 )
@@ -239,3 +241,7 @@ def test_columns_of_lists_and_empty_files_are_named(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"a": [1.0, None]}), path)
     with pytest.raises(lv.DataError, match="got none in row 2 of column 'a'"):
         read_table(path)
+
+
+def test_sodium_is_a_column(tmp_path: Path) -> None:
+    assert read_table(write(tmp_path / "x.csv", "Na\n1\n2\n"))[0].names.columns == ("Na",)

@@ -1,3 +1,4 @@
+saw.summary = $("summary").textContent;
 await settled();
 saw.marks = all("#chart .point").map((mark) => [+mark.dataset.member, mark.classList.contains("missed")]);
 saw.rows = all("#table tbody tr").map((row) => [...row.cells].slice(1, 3).map((cell) => cell.textContent));

@@ -47,16 +47,19 @@ def read_table(path: Path) -> tuple[Examples, str]:
 def _read_csv(path: Path) -> list[Column]:
     """Returns the columns of a CSV file.
 
-    The first row is a header if any of its cells is neither a number nor missing, or if it is 0, 1, 2, ... as pandas
-    writes it. The delimiter is the first of tab, semicolon and comma that the first row has outside quotes.
+    The first row is a header if any of its cells is neither a number nor missing, or none is a number; also if it is
+    0, 1, 2, ... as pandas writes it, or begins with nothing over row numbers. The delimiter is the first of tab,
+    semicolon and comma that the first row and the second have outside quotes, else the first row alone.
 
     Raises:
         DataError: The file cannot be read, is empty, or has rows of several lengths.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            first, known = _QUOTED.sub("", file.readline()), _DELIMITERS[path.suffix.lower()]
-            delimiter = next((one for one in known if one in first), known[-1])
+            first, second = (_QUOTED.sub("", file.readline()) for _ in range(2))
+            known = _DELIMITERS[path.suffix.lower()]
+            found = [one for one in known if one in first]
+            delimiter = next((one for one in found if one in second), found[0] if found else known[-1])
             file.seek(0)
             rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -65,8 +68,9 @@ def _read_csv(path: Path) -> list[Column]:
     counting = [str(number) for number in range(len(rows[0]) if rows else 0)]
     has_header = bool(rows) and (
         rows[0] == counting != ["0"]
-        or rows[0] == ["", *counting[:-1]]  # below row names
+        or (rows[0][0] == "" and len(rows) > 1 and _counts_rows([row[0] for row in rows[1:]]))
         or not all(_is_number(cell) or _is_missing(cell) for cell in rows[0])
+        or all(map(_is_missing, rows[0]))
     )
     names = [name.strip() for name in rows[0]] if has_header else [UNNAMED.format(number) for number in counting]
     body = rows[has_header:]

@@ -105,8 +105,9 @@ def training(
             is_due = company.is_due if company else log.seconds_since_save() >= settings.output.checkpoint_seconds
             if is_last or is_stopped or is_due:
                 log.save(session, seconds, values[:filled])
-            if is_stopped and not is_last:
+            if is_last or is_stopped:
                 log.seconds = seconds
+            if is_stopped and not is_last:
                 return Status.STOPPED, f"stopped at step {session.step} of {session.total_steps}"
         if company:
             yield session  # all have saved their last step before the first of them is judged

@@ -145,13 +145,7 @@ def _record(solution: lv.Solution, seconds: float) -> Record:
         "trace": {
             "step": [record["step"] for record in solution.history],
             **{
-                name: [round(record["constraints"][name]["violation"], 7) for record in solution.history]
-                for name in solution.problem.names
-            },
-            **{
-                f"multiplier {name}": [
-                    float(f"{record['constraints'][name]['multiplier']:.4g}") for record in solution.history
-                ]
+                name: [float(f"{record['constraints'][name]['violation']:.5g}") for record in solution.history]
                 for name in solution.problem.names
             },
         },
@@ -217,7 +211,7 @@ class Cache:
         self.records[run.key] = result
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
-            file.write(json.dumps({"run": json.loads(run.key), "result": result}) + "\n")
+            file.write(json.dumps({"run": json.loads(run.key), "result": result}, separators=(",", ":")) + "\n")
 
     def __contains__(self, run: Run) -> bool:
         return run.key in self.records

@@ -127,11 +127,7 @@ class Solve:
         from lagvae.front.amortised.front import AmortisedFront
         from lagvae.front.fit_front import load_front
         from lagvae.storage.files import to_plain
-        from lagvae.storage.folder import POINTS
 
-        if self.out is not None and Path(self.out).resolve() in (front := Path(self.front).resolve(), front / POINTS):
-            fix = "--out runs/from-front"
-            raise SettingError(expected("a folder beside the front's as --out", got=self.out, fix=fix))
         found = load_front(self.front)
         if isinstance(found, AmortisedFront):
             solution = found.solve(

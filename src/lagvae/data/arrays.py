@@ -36,10 +36,7 @@ def build_examples(
             0..255 in images, integers that float32 cannot tell apart, NaN or infinity, or labels that do not fit.
     """
     _check_shape(tuple(values.shape), where)
-    if isinstance(values, np.memmap) and is_mapped(values):
-        kept: Tensor | np.memmap = _keep_map(values, where)
-    else:
-        kept = _convert(_as_tensor(values, where), where)
+    kept = _keep_map(values, where) if is_mapped(values) else _convert(_as_tensor(values, where), where)
     examples = Examples(kept, None if labels is None else _convert_labels(labels, len(values), where))
     check_finite(examples, name=where)
     return examples

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -111,10 +111,10 @@ class Data:
         """What its columns and the classes of its labels are called."""
         return self.train.names
 
-    def with_parts(self, parts: Sequence[Examples]) -> Data:
-        """Returns the data with other examples in place of ``parts``, in their order."""
-        held_out = parts[1] if len(parts) == 3 else None
-        return replace(self, train=parts[0], held_out=held_out, test=parts[-1])
+    def map_parts(self, fit: Callable[[Sequence[Examples]], Sequence[Examples]]) -> Data:
+        """Returns the data with what a function makes of all parts together."""
+        made: dict[str, Any] = dict(zip(self.parts, fit(list(self.parts.values())), strict=True))
+        return replace(self, **made)
 
     def fingerprint(self) -> str:
         """Returns a short hash of the shapes, the dtype, the labels and the bytes of every part.
@@ -342,9 +342,9 @@ def _split_off_test(whole: Examples) -> tuple[Examples, Examples, Tensor, str]:
 
 
 def _pick(whole: Examples, index: Tensor) -> Examples:
-    if isinstance(whole.values, SparseRows):
-        return whole.pick(index)
     picked = whole.pick(index)
+    if isinstance(whole.values, SparseRows):
+        return picked
     return replace(picked, values=whole.gather(index), rows=None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import weakref
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def _advise(values: np.memmap, advice: str) -> None:
         _mapping(values).madvise(getattr(mmap, advice))
 
 
-def is_mapped(values: object) -> bool:
+def is_mapped(values: object) -> TypeGuard[np.memmap]:
     """Whether an array lies in a file: what numpy computes from a memory map has its type, and is in memory."""
     return isinstance(values, np.memmap) and isinstance(_base(values), mmap.mmap)
 

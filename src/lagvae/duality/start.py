@@ -65,6 +65,7 @@ def _lean(weights: Mapping[Term, float]) -> float:
 def _multipliers_at(problem: Problem, target: float) -> Float[Tensor, " constraints"]:
     """Returns the common multiplier of the constraints in nats that brings β nearest to ``target``."""
     objective = problem.objective.surrogate()
+    # Of the largest weight, not of all: λ meets each term by itself, and D + R starts where the VAE does.
     scale = max((abs(weight) * term.unit for term, weight in objective.items()), default=0.0) or 1.0
     start = torch.tensor([0.05 * scale / max(abs(c.bound), c.unit) for c in problem.subject_to])
     in_nats = torch.tensor([c.in_nats for c in problem.subject_to], dtype=torch.bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -188,7 +189,7 @@ def load_front(
     content, settings, opened = read_json(run.path / FRONT, fix=again), settings_of(config), None
     if data is not None or config["data"]:
         opened = open_data(config["data"] if data is None else data, folder=data_folder, progress=False)
-        opened = opened.with_parts(fit_names(list(opened.parts.values()), Names.of(config)))
+        opened = opened.map_parts(partial(fit_names, names=Names.of(config)))
         whole, opened = opened, opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
         if data is None:  # an amortised front was told what is left, one of runs the whole
             told = opened if content.get("method") == "amortised" else whole

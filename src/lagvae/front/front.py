@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lagvae.data.dataset import Data
-from lagvae.errors import DataError, expected
+from lagvae.errors import DataError, SettingError, expected
 from lagvae.front.pareto import hypervolume, non_dominated
 from lagvae.front.point import FrontPoint
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
 from lagvae.storage.files import write_json, write_whole
-from lagvae.storage.folder import FRONT, TABLE, Config, RunFolder, make_config, settings_of
+from lagvae.storage.folder import FRONT, POINTS, TABLE, Config, RunFolder, make_config, settings_of
 from lagvae.training.outcome.solution import Solution, Status
 
 COORDINATES = ("distortion", "rate")
@@ -87,6 +87,15 @@ class Front(ABC):
             fix = "a front that was fitted with held_out=0.1"
             raise DataError(expected("train or held_out", got=f"'{part}'", fix=fix))
         return part
+
+    def check_out(self, out: str | Path | None) -> None:
+        """Raises SettingError where a solution would be written over the front that it is of."""
+        if out is None or self.folder is None:
+            return
+        home = self.folder.resolve()
+        if Path(out).resolve() in (home, home / POINTS):
+            fix = "--out runs/from-front"
+            raise SettingError(expected("a folder beside the front's as --out", got=str(out), fix=fix))
 
     def values(self, part: str = "train", names: tuple[str, ...] = COORDINATES) -> Float[np.ndarray, "points names"]:
         """Returns every point's estimates; NaN where a point has none."""

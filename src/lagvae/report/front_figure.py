@@ -88,6 +88,8 @@ def draw_front(front: Front) -> Figure:
 
 def _draw_part(axes: Axes, front: Front, part: str) -> None:
     values = front.values(part, AXES)
+    if not isinstance(front, AmortisedFront):
+        values[[not point.is_solution for point in front.points]] = np.nan
     published = [point for point in published_points(front.data_name) if point.part == part]
     for method, marker in (("InfoVAE", "x"), ("LagVAE", "D")):
         found = np.array([(p.neg_elbo, p.rate) for p in published if p.method == method])
@@ -99,8 +101,6 @@ def _draw_part(axes: Axes, front: Front, part: str) -> None:
         _draw_line(axes, front, part, values)
     else:
         _draw_runs(axes, front, values)
-    if not isinstance(front, AmortisedFront):
-        values = values[[point.is_solution for point in front.points]]
     _focus(axes, values[np.isfinite(values).all(-1)], np.array([(p.neg_elbo, p.rate) for p in published]))
     axes.grid(color="#e7e9ec", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -130,7 +130,7 @@ def _draw_runs(axes: Axes, front: Front, values: np.ndarray) -> None:
             chosen = [
                 index
                 for index, point in enumerate(front.points)
-                if point.is_solution and series[index] == name and (point.status == "feasible") == is_feasible
+                if series[index] == name and (point.status == "feasible") == is_feasible
             ]
             found = values[chosen][np.isfinite(values[chosen]).all(-1)]
             if len(found):

@@ -295,7 +295,7 @@ def make_config(
         "custom": custom,
         **({} if front is None else {"front": front}),
         **settings.as_sections(),
-        **{name: list((names or {})[name]) for name in NAMED if (names or {}).get(name)},
+        **{name: list(given) for name, given in (names or {}).items() if given},
     }
 
 

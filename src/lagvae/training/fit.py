@@ -156,7 +156,7 @@ def fitting(
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     own = model
     if start is not None:
-        opened = opened.with_parts(fit_to(start, list(opened.parts.values())))
+        opened = opened.map_parts(partial(fit_to, start))
         model = copy.deepcopy(start.model)
         settings, own = _networks_of(start, settings)
     settings, choice = (settings, None) if model is not None else settle_likelihood(settings, opened)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def open_for(
         opened = reopen_data(solution, folder=folder, progress=progress)
     else:
         opened = open_data(data, folder=folder, progress=progress)
-    opened = opened.with_parts(fit_to(solution, list(opened.parts.values())))
+    opened = opened.map_parts(partial(fit_to, solution))
     solution.model.check_data(opened)
     return opened
 

@@ -216,7 +216,8 @@ def probe(
         changes["optimizer"] = optimizer
     if epochs is not None:
         changes["epochs"] = epochs
-    settings = settings_or_preset(settings, preset).replace(**({} if settings else {"epochs": PROBE_EPOCHS}) | changes)
+    usual = {} if settings else {"epochs": PROBE_EPOCHS}
+    settings = settings_or_preset(settings, preset).replace(**usual | changes)
     opened = open_data(data, folder=data_folder, progress=progress)
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     factory = None if isinstance(optimizer, str) else optimizer

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import lagvae as lv
+from fronts_to_draw import dedicated
 from lagvae.errors import DamageWarning
 from lagvae.front.dedicated import fit as fit_dedicated
 from lagvae.front.dedicated.front import DedicatedFront
@@ -234,3 +235,11 @@ def test_a_front_in_the_place_of_another_leaves_nothing_of_it(tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("place", ["", "points"])
+def test_a_solution_is_not_written_over_its_front(place: str, tmp_path: Path) -> None:
+    front = dedicated(tmp_path / "front")
+    with pytest.raises(lv.SettingError, match=r"expected a folder beside the front's as --out, got .*; try --out runs"):
+        front.solve("min neg_elbo", out=tmp_path / "front" / place, overwrite=True)
+    assert lv.load_front(tmp_path / "front", data=front.data).points[0].problem == front.points[0].problem

@@ -96,8 +96,10 @@ class AmortisedFront(Front):
 
         Raises:
             ProblemError: The problem asks for something that the front did not measure.
+            SettingError: ``out`` is the front's own folder.
             DataError: There are no held-out data, or to polish, no data at hand.
         """
+        self.check_out(out)
         surface = self._measured()
         if isinstance(problem, str):
             problem = Problem.parse(problem)

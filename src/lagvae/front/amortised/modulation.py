@@ -129,16 +129,17 @@ class Modulation(nn.Module):
             x = likelihood.prepare(raw.round(), torch.Generator(device))
             folded = self.fold(condition)
             with self.at(condition.unsqueeze(0)) as lent:
-                trained = (lent.posterior(x), lent.decoder(lent.posterior(x).mean))
-            member = (folded.posterior(x), folded.decoder(trained[0].mean))
+                posterior = lent.posterior(x)
+                decoded = lent.decoder(posterior.mean)
+            member = folded.posterior(x)
+            pairs = (
+                (posterior.mean, member.mean),
+                (posterior.log_std, member.log_std),
+                (decoded, folded.decoder(posterior.mean)),
+            )
         finally:
             self.tables.copy_(tables)
             self.model.train(was_training)
-        pairs = (
-            (trained[0].mean, member[0].mean),
-            (trained[0].log_std, member[0].log_std),
-            (trained[1], member[1]),
-        )
         if not all(torch.allclose(one, other, rtol=1e-2, atol=1e-2, equal_nan=True) for one, other in pairs):
             got = "weights that something else uses too, or changes before they are used"
             fix = "a network whose layers alone use their weights, or --method dedicated"

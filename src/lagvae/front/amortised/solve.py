@@ -34,6 +34,7 @@ class Optimum:
     Attributes:
         beta: Its β.
         gamma: Its γ.
+        objective: What is minimised there.
         is_feasible: Whether every bound holds there.
         violations: Name → violation.
         multipliers: Name → λ ≥ 0 (free for equalities), per unit of the bound; NaN where it is not feasible.
@@ -41,6 +42,7 @@ class Optimum:
 
     beta: float
     gamma: float
+    objective: float
     is_feasible: bool
     violations: dict[str, float]
     multipliers: dict[str, float]
@@ -75,24 +77,11 @@ def solve_on(surface: Surface, problem: Problem, *, part: str) -> Optimum:
     """
     check_solvable(surface, problem)
     best = _search(surface, problem, part)
-    multipliers = dict.fromkeys(problem.names, math.nan)  # nothing finite holds a bound that is out of reach
-    if best.is_feasible:
-        multipliers = _multipliers(surface, problem, best, part)
-    return Optimum(best.beta, best.gamma, best.is_feasible, best.violations, multipliers)
+    return replace(best, multipliers=_multipliers(surface, problem, best, part)) if best.is_feasible else best
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Where a search ended."""
-
-    beta: float
-    gamma: float
-    objective: float
-    violations: dict[str, float]
-    is_feasible: bool
-
-
-def _search(surface: Surface, problem: Problem, part: str) -> _Found:
+def _search(surface: Surface, problem: Problem, part: str) -> Optimum:
+    """Returns the optimum, its multipliers still NaN: nothing finite holds a bound that is out of reach."""
     low, high = (np.log([weights[end] for weights in (surface.betas, surface.gammas)]) for end in (0, -1))
     box = (low, high)
     best, is_feasible = None, False
@@ -112,7 +101,14 @@ def _search(surface: Surface, problem: Problem, part: str) -> _Found:
     is_feasible = is_feasible or all(
         c.excess(violations[name]) <= ROUNDING * c.tolerance for name, c in problem.constraints.items()
     )
-    return _Found(float(np.exp(best[0])), float(np.exp(best[1])), float(best[2]), violations, is_feasible)
+    return Optimum(
+        beta=float(np.exp(best[0])),
+        gamma=float(np.exp(best[1])),
+        objective=float(best[2]),
+        is_feasible=is_feasible,
+        violations=violations,
+        multipliers=dict.fromkeys(problem.names, math.nan),
+    )
 
 
 def check_solvable(surface: Surface, problem: Problem) -> None:
@@ -176,7 +172,7 @@ def _excess(problem: Problem, points: _Points) -> Float[Array, " n"]:
     return excess
 
 
-def _multipliers(surface: Surface, problem: Problem, best: _Found, part: str) -> dict[str, float]:
+def _multipliers(surface: Surface, problem: Problem, best: Optimum, part: str) -> dict[str, float]:
     """Returns the λ with which the problem's Lagrangian weighs its terms as the member's own loss does.
 
         objective + Σ λ_c sign_c constraint_c = s · (1, β, γ),    s ≥ 0, λ_c ≥ 0, and 0 where c is not active
@@ -211,7 +207,7 @@ def _multipliers(surface: Surface, problem: Problem, best: _Found, part: str) ->
     return {name: found.get(name, 0.0) for name in problem.names}
 
 
-def _slope(surface: Surface, problem: Problem, best: _Found, name: str, part: str) -> float:
+def _slope(surface: Surface, problem: Problem, best: Optimum, name: str, part: str) -> float:
     """Returns by how much the objective falls for each unit that a bound is wider; NaN where that cannot be had."""
     constraint = problem.constraints[name]
     wider = replace(constraint, bound=constraint.bound + constraint.sign * constraint.tolerance)

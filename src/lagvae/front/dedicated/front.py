@@ -75,9 +75,11 @@ class DedicatedFront(Front):
             INFEASIBLE. Runs that diverged are none.
 
         Raises:
+            SettingError: ``out`` is the front's own folder.
             SolveError: No run reached its end.
             ProblemError: The problem asks for something that was not measured.
         """
+        self.check_out(out)
         if isinstance(problem, str):
             problem = Problem.parse(problem)
         part = self.judged(on)

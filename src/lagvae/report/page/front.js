@@ -32,7 +32,7 @@
   const priceUnit = (name) => unitOf(name) === "nats" ? "nats/nat" : unitOf(name) ? "nats/" + unitOf(name) : "";
   const value = (member, name, part = state.part) => member.values[part]?.[name]?.[0] ?? null;
   const error = (member, name, part = state.part) => member.values[part]?.[name]?.[1] ?? null;
-  const isShown = (member) => member.isSolution !== false && value(member, state.x) !== null && value(member, state.y) !== null;
+  const isShown = (member) => member.isSolution && value(member, state.x) !== null && value(member, state.y) !== null;
   const isBest = (member) => Boolean(member.best[state.part]);
   const isFeasible = (member) => member.status === "feasible";
   const seconds = (time) => time >= 90 ? `${Math.floor(time / 60)} min ${Math.round(time % 60)} s` : `${+time.toPrecision(2)} s`;

@@ -14,7 +14,10 @@ NETWORK = ["--hidden", "16", "--latent-dim", "2", "--precision", "float32", "--d
 TINY = ["--data", "digits", "--batch-size", "500", *NETWORK]
 
 
-def test_a_front_is_trained_shown_and_solved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_front_is_trained_shown_and_solved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lagvae.evaluation.density.autoregressive.STEPS", 20)
     front, run = str(tmp_path / "front"), str(tmp_path / "run")
     assert main(["front", *TINY, "--epochs", "4", "--divergence", "none", "--beta-high", "5", "--out", front]) == 0
     shown = capsys.readouterr().out
@@ -31,6 +34,18 @@ def test_a_front_is_trained_shown_and_solved(tmp_path: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert main(["solve", front, "min neg_elbo", "--out", front, "--overwrite"]) == 2
     assert "expected a folder beside the front's as --out" in capsys.readouterr().err
+    assert main(["evaluate", front, "--samples", "7"]) == 2
+    assert "expected --seed and --json alone for a front" in capsys.readouterr().err
+    assert main(["evaluate", front]) == 0
+    shown = capsys.readouterr().out
+    last = next(line for line in reversed(shown.splitlines()) if line.startswith("│"))
+    cells = [cell.strip() for cell in last.strip("│").split("│")]
+    assert cells[0] == "5"
+    assert [cell[:2] for cell in cells[1:]] == ["≥ ", "≤ ", "≤ "] * 2
+    assert f"next     lagvae report {front}" in shown.replace("\n", "")
+    assert main(["evaluate", front, "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert all("mutual_information" in point["estimates"]["test"] for point in points)
     assert main(["train", "--resume", run]) == 2
     assert "expected a run to resume, got a solution of a front; try lagvae solve" in capsys.readouterr().err
     assert main(["train", "--resume", front]) == 2

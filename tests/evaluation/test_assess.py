@@ -12,7 +12,7 @@ import torch
 import lagvae as lv
 from lagvae.data.examples import Examples
 from lagvae.evaluation import assess as room
-from lagvae.evaluation.assess import assess
+from lagvae.evaluation.assess import assess, assess_information
 from lagvae.evaluation.density import autoregressive
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
 from lagvae.evaluation.questions import QUESTIONS
@@ -75,6 +75,14 @@ def test_what_is_known_of_the_estimates_side_holds(found: Evaluation) -> None:
         assert named["mmd_imq"].value > 0
         assert named["mmd_imq_p_value"].value < 0.01  # an untrained model's codes are not the prior's
         assert 0 <= named["active_units"].value <= 2
+
+
+def test_information_alone_is_that_of_the_whole_evaluation(found: Evaluation, model: VAE, digits: lv.Data) -> None:
+    alone = assess_information(model, digits)
+    names = ["mutual_information_lower", "mutual_information"]
+    assert alone == {part: {name: found[part][name] for name in names} for part in ("train", "test")}
+    few = lv.Data("", digits.train.subset(0, 99), digits.test.subset(0, 15))
+    assert {part: list(one) for part, one in assess_information(model, few).items()} == {"train": names[:1]}
 
 
 def test_numbers_of_draws_and_examples_are_those_asked_for(found: Evaluation) -> None:

@@ -49,6 +49,31 @@ def test_the_line_goes_through_the_members_without_divergence() -> None:
     assert labels(draw_front(front)) == ["one network, γ = 0", "the same network, γ > 0"]
 
 
+@pytest.mark.parametrize("is_saturated", [False, True])
+def test_the_interval_of_the_information_stands_under_each_member(is_saturated: bool) -> None:
+    front = amortised("mnist", gammas=(10.0,))
+    like = front.points[0].estimates["train"]["rate"]
+    ends = {"mutual_information_lower": replace(like, value=3.0, is_saturated=is_saturated)}
+    lines = {}
+    for value in (5.0, 1e3):  # the rate is the upper end where a density says less
+        upper = replace(like, value=value)
+        points = [
+            replace(p, estimates={part: {**f, **ends, "mutual_information": upper} for part, f in p.estimates.items()})
+            for p in front.points
+        ]
+        figure = draw_front(replace(front, points=tuple(points)))
+        shown = [one for one in figure.axes[0].lines if one.get_linestyle() == (":" if is_saturated else "-")]
+        lines[value] = np.array([one.get_xydata() for one in shown if one.get_gid() is None])
+    values = front.values("train", ("neg_elbo", "rate"))
+    for value, drawn in lines.items():
+        np.testing.assert_allclose(drawn[:, :, 0], np.stack([values[:, 0]] * 2, axis=1))
+        np.testing.assert_allclose(drawn[:, 0, 1], 3.0)
+        np.testing.assert_allclose(drawn[:, 1, 1], np.minimum(values[:, 1], value))
+    ending = ", lower end capped" if is_saturated else ""
+    assert labels(figure)[1] == f"interval of the information{ending}"
+    assert labels(draw_front(front))[1] == "InfoVAE, as published"
+
+
 def test_published_points_lie_under_a_front_on_mnist_alone() -> None:
     figure = draw_front(amortised("mnist"))
     assert labels(figure)[-2:] == ["InfoVAE, as published", "LagVAE, as published"]

@@ -137,10 +137,13 @@ class Probe:
 
 @dataclass
 class Evaluate:
-    """Measure a finished run: bounds, likelihood, information, use of the latent space, all with standard errors."""
+    """Measure a finished run: bounds, likelihood, information, use of the latent space, all with standard errors.
+
+    Of a front: the interval that the information of every point lies in.
+    """
 
     run_folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Folder of the run."""
+    """Folder of the run, or of the front."""
     data: str | None = None
     """Other data than the run's own."""
     quick: bool = False
@@ -155,7 +158,29 @@ class Evaluate:
     """Print JSON instead of tables."""
 
     def run(self) -> int:
-        """Prints the estimates by question, and keeps those of a run's own data in estimates.json; 0."""
+        """Prints the estimates, and keeps those of a run's own data in estimates.json, a front's in front.json; 0."""
+        from lagvae.storage.folder import RunFolder
+
+        return self._evaluate_front() if "front" in RunFolder(self.run_folder).read_config() else self._evaluate_run()
+
+    def _evaluate_front(self) -> int:
+        from lagvae.cli.front_table import print_information
+        from lagvae.front.fit_front import load_front
+        from lagvae.storage.files import to_plain
+
+        asked = Evaluate(self.run_folder, seed=self.seed, json=self.json)
+        if self != asked:
+            fix = f'lagvae solve {self.run_folder} "min neg_elbo" --out runs/from-front, and evaluating that'
+            raise SettingError(expected("--seed and --json alone for a front", got="options of a run's", fix=fix))
+        front = load_front(self.run_folder)
+        front.measure_information(seed=self.seed, progress=True)
+        if self.json:
+            print(json.dumps(to_plain(front.as_dict()), indent=2))
+        else:
+            print_information(front)
+        return 0
+
+    def _evaluate_run(self) -> int:
         from lagvae.cli.evaluation_table import print_evaluation
         from lagvae.storage.files import to_plain
         from lagvae.storage.folder import RunFolder

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import shlex
+from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lagvae.cli.evaluation_table import LABELS, format_cell
 from lagvae.cli.tables import format_label
 from lagvae.front.front import Front
+from lagvae.front.point import FrontPoint
 from lagvae.training.progress import format_duration, format_value
 
 _COLOURS = {"feasible": "green", "infeasible": "red", "failed": "red", "diverged": "red", "stopped": "yellow"}
 SHOWN = ("neg_elbo", "rate", "mmd_unbiased")
+INFORMATION = ("mutual_information_lower", "mutual_information", "rate")
 
 
 def print_front(front: Front) -> None:
@@ -37,9 +41,52 @@ def print_front(front: Front) -> None:
         console.print(f"next     {command}", markup=False, soft_wrap=True)
 
 
+def print_information(front: Front) -> None:
+    """Prints how much information the codes of a front's points carry, and what to do next."""
+    console = Console(highlight=False, emoji=False)
+    console.print(information_table(front))
+    shown = [found for point in front.points for found in point.estimates.values()]
+    if any((low := found.get(INFORMATION[0])) is not None and low.is_saturated for found in shown):
+        console.print(
+            "[yellow]* near its cap, log N: the truth may lie anywhere up to the upper end[/]", soft_wrap=True
+        )
+    if front.folder is not None:
+        console.print(f"\nnext     lagvae report {shlex.quote(str(front.folder))}", markup=False, soft_wrap=True)
+
+
+def information_table(front: Front) -> Table:
+    """Returns a row for each point: its weight, and what its codes carry on the training data and on test."""
+    parts = _parts(front)
+    table = Table(
+        header_style="bold", caption="nats per example; ≥ the estimate reads low, ≤ it reads high", expand=False
+    )
+    is_one_network = front.method == "amortised"
+    table.add_column("β" if is_one_network else "problem", justify="right" if is_one_network else "left")
+    for part in parts:
+        for name in INFORMATION:
+            table.add_column(f"{LABELS.get(name, name)},\n{format_label(part)}", justify="right")
+    for point in front.points:
+        if is_one_network and point.gamma:
+            continue
+        first = f"{point.beta:.3g}" if is_one_network else escape(point.problem.replace("mutual_information", "mi"))
+        table.add_row(first, *(_bound_cell(point, name, part) for part in parts for name in INFORMATION))
+    return table
+
+
+def _bound_cell(point: FrontPoint, name: str, part: str) -> str:
+    """Returns an estimate as a bound on the information, of which the rate is an upper one."""
+    found = point.estimates.get(part, {}).get(name)
+    return format_cell(replace(found, bias="upper") if found is not None and name == "rate" else found)
+
+
+def _parts(front: Front) -> list[str]:
+    """Returns the two parts of the data that there is room for."""
+    return [part for part in ("held_out", "train", "test") if part in front.parts][-2:]
+
+
 def front_table(front: Front) -> Table:
     """Returns a row for each point: its weights, its state, and what it measures on the training data and on test."""
-    parts = [part for part in ("held_out", "train", "test") if part in front.parts][-2:]
+    parts = _parts(front)
     table = Table(header_style="bold", caption="nats per example; mmd: MMD²; * no other point beats it", expand=False)
     is_one_network = front.method == "amortised"
     if is_one_network:

@@ -16,12 +16,12 @@ import torch
 from lagvae.data.dataset import Data
 from lagvae.data.examples import Examples
 from lagvae.evaluation.codes import Advance, Codes, collect_codes, random_order
-from lagvae.evaluation.density.aggregate import score_mixture
+from lagvae.evaluation.density.aggregate import MixtureScores, score_mixture
 from lagvae.evaluation.density.fitted import FittedDensity, fit_density
 from lagvae.evaluation.estimate import Estimate
 from lagvae.evaluation.evaluate import Evaluation, evaluate_model
 from lagvae.evaluation.latent.divergence import kl_to_prior, kl_to_prior_by_mixture, mmd_test, total_correlation
-from lagvae.evaluation.latent.information import density_information, information_interval
+from lagvae.evaluation.latent.information import density_information, information_interval, mixture_information
 from lagvae.evaluation.latent.representation import linear_probe
 from lagvae.evaluation.latent.units import active_units, rate_per_dimension
 from lagvae.evaluation.likelihood.importance import log_likelihood
@@ -96,26 +96,47 @@ def assess(
     check_count(samples, "draw per example")
     check_count(examples, "examples", least=2)
     stage = stage or _unseen
-    counts = {part: len(rows) for part, rows in data.parts.items()}
-    advance = stage("distortion, rate, mmd", sum(counts.values()))
+    advance = stage("distortion, rate, mmd", sum(map(len, data.parts.values())))
     quick = evaluate_model(model, problem, data, batch_size=batch_size, seed=seed, advance=advance)
-    advance = stage("codes", sum(counts.values()))
-    codes = {
-        part: collect_codes(model, rows, part=part, seed=seed, advance=advance)
-        for part, rows in data.parts.items()
-        if counts[part] >= LEAST
-    }
-    learned = _learn(codes["train"], seed, stage) if counts["train"] >= LEAST_TO_FIT else None
+    codes = _collect(model, data, seed, stage)
+    learned = _learn(codes, seed, stage)
     estimates: dict[str, Found] = {}
     for part, rows in data.parts.items():
         found = {**quick[part], "log_likelihood": _likelihood(model, rows, part, samples, examples, seed, stage)}
         if part in codes:
             found |= _describe(codes[part], part, derive_seed(seed, "assess", part), stage)
         if part in codes and learned is not None:
-            unseen = learned.unseen if part == "train" else codes[part]
-            found |= _describe_fitted(unseen, part, learned, derive_seed(seed, "assess", part), stage)
+            found |= _describe_fitted(codes[part], part, learned, derive_seed(seed, "assess", part), stage)
         estimates[part] = found
     return replace(quick, estimates=estimates)
+
+
+def assess_information(model: VAE, data: Data, *, seed: int = 0, stage: Stage | None = None) -> dict[str, Found]:
+    """Measures how much information the codes of each part carry: of what :func:`assess` reports two, to the digit.
+
+        mutual_information_lower ≤ I_q(x;z) ≤ mutual_information
+
+    The former is capped at log N, the latter needs 100 training examples. The rate is another upper end.
+
+    Args:
+        model: What to measure.
+        data: Its parts.
+        seed: Of everything that is drawn.
+        stage: Told what is measured, and of its progress.
+
+    Returns:
+        Estimates by part, of 16 examples or more, and name.
+    """
+    stage = stage or _unseen
+    codes = _collect(model, data, seed, stage)
+    learned = _learn(codes, seed, stage)
+    estimates: dict[str, Found] = {}
+    for part, own in codes.items():
+        scores = _score(own, part, derive_seed(seed, "assess", part), stage)
+        estimates[part] = {"mutual_information_lower": mixture_information(scores)}
+        if learned is not None:
+            estimates[part]["mutual_information"] = density_information(learned.unseen_of(own, part), learned.density)
+    return estimates
 
 
 @dataclass(frozen=True)
@@ -126,9 +147,26 @@ class _Learned:
     unseen: Codes
     density: FittedDensity
 
+    def unseen_of(self, codes: Codes, part: str) -> Codes:
+        """Returns those of a part's codes that nothing learned from."""
+        return self.unseen if part == "train" else codes
 
-def _learn(codes: Codes, seed: int, stage: Stage) -> _Learned:
-    seen, unseen = codes.split(0.5, seed=seed)
+
+def _collect(model: VAE, data: Data, seed: int, stage: Stage) -> dict[str, Codes]:
+    """Returns the codes of every part that has enough of them."""
+    advance = stage("codes", sum(map(len, data.parts.values())))
+    return {
+        part: collect_codes(model, rows, part=part, seed=seed, advance=advance)
+        for part, rows in data.parts.items()
+        if len(rows) >= LEAST
+    }
+
+
+def _learn(codes: dict[str, Codes], seed: int, stage: Stage) -> _Learned | None:
+    """Returns what one half of the training codes teaches; None where they are too few."""
+    if len(codes.get("train", ())) < LEAST_TO_FIT:
+        return None
+    seen, unseen = codes["train"].split(0.5, seed=seed)
     return _Learned(seen, unseen, fit_density(seen, seed=seed, advance=stage("a density fitted to q(z)", 1000)))
 
 
@@ -143,10 +181,15 @@ def _likelihood(
     )
 
 
+def _score(codes: Codes, part: str, seed: int, stage: Stage) -> MixtureScores:
+    scored = min(len(codes), SCORED)
+    return score_mixture(codes, scored=scored, seed=seed, advance=stage(f"mixture of posteriors, {part}", scored))
+
+
 def _describe(codes: Codes, part: str, seed: int, stage: Stage) -> Found:
     """Returns what a part's codes tell by themselves."""
-    scored, compared = min(len(codes), SCORED), min(len(codes), COMPARED)
-    scores = score_mixture(codes, scored=scored, seed=seed, advance=stage(f"mixture of posteriors, {part}", scored))
+    compared = min(len(codes), COMPARED)
+    scores = _score(codes, part, seed, stage)
     interval = information_interval(codes, scores)
     test = mmd_test(
         codes.shuffled(seed).pick(torch.arange(compared)),
@@ -168,7 +211,7 @@ def _describe(codes: Codes, part: str, seed: int, stage: Stage) -> Found:
 
 def _describe_fitted(codes: Codes, part: str, learned: _Learned, seed: int, stage: Stage) -> Found:
     """Returns what needs something that was fitted to other codes."""
-    density = learned.density
+    codes, density = learned.unseen_of(codes, part), learned.density
     advance = stage(f"total correlation, {part}", codes.latent_dim)
     found = {
         "mutual_information": density_information(codes, density),

@@ -48,6 +48,11 @@ class FrontPoint:
         return self.status in ("feasible", "infeasible") and bool(self.estimates)
 
     @property
+    def has_information(self) -> bool:
+        """Whether it was measured how much information its codes carry."""
+        return any("mutual_information_lower" in found for found in self.estimates.values())
+
+    @property
     def divergence(self) -> MMD:
         """Which mmd its problem bounds, or weighs; the original's, if none."""
         return divergence_of(Problem.parse(self.problem))

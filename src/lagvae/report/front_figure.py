@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from lagvae.errors import CheckpointError, expected
 from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.front import Front
+from lagvae.front.point import FrontPoint
 from lagvae.report.members import lines_of, series_of
 from lagvae.report.published_points import published_points
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 AXES = ("neg_elbo", "rate")
 """As in the paper's figure: -ELBO to the right, information upwards."""
 TITLES = {"train": "Training data", "held_out": "Held-out data", "test": "Test data"}
+INTERVAL = "interval of the information"
+WIDE = 90
+"""Characters of a legend for which there is no room in a line."""
 
 _INK, _PALE, _GREY = "#16324f", "#93a4b5", "#8a8f98"
 _BRANCHES = {"max": "#0f7b8a", "min": "#d1603d"}
@@ -50,7 +55,8 @@ def write_front_figure(front: Front, *paths: Path) -> None:
 def draw_front(front: Front) -> Figure:
     """Returns the figure: rate against neg_elbo, the members with γ = 0 as a line, dedicated runs as markers.
 
-    Runs that miss a bound are hollow. On MNIST the points of the figure in [LagVAE] lie underneath.
+    Runs that miss a bound are hollow. Upright lines are the intervals that the mutual information lies in, where it was
+    measured. On MNIST the points of the figure in [LagVAE] lie underneath.
 
     Raises:
         CheckpointError: No point is measured.
@@ -74,12 +80,12 @@ def draw_front(front: Front) -> Figure:
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
         named |= dict(zip(labels, handles, strict=True))
-    order = sorted(named, key=lambda label: ("published" in label, label.startswith("the same")))
+    order = sorted(named, key=lambda label: ("published" in label, label.startswith((INTERVAL, "the same"))))
     figure.legend(
         [named[label] for label in order],
         order,
         loc="outside lower center",
-        ncols=min(4, len(order)),
+        ncols=min(4 if sum(map(len, order)) < WIDE else 3, len(order)),
         frameon=False,
         fontsize=8,
     )
@@ -100,7 +106,7 @@ def _draw_part(axes: Axes, front: Front, part: str) -> None:
     if isinstance(front, AmortisedFront):
         _draw_line(axes, front, part, values)
     else:
-        _draw_runs(axes, front, values)
+        _draw_runs(axes, front, part, values)
     _focus(axes, values[np.isfinite(values).all(-1)], np.array([(p.neg_elbo, p.rate) for p in published]))
     axes.grid(color="#e7e9ec", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -113,6 +119,7 @@ def _draw_line(axes: Axes, front: AmortisedFront, part: str, values: np.ndarray)
     if front.surface is None:  # it fell apart: its members are no family
         axes.scatter(values[:, 0], values[:, 1], s=13, color=_PALE, label=str(front.status), zorder=5, gid="members")
         return
+    _draw_intervals(axes, [point for point in front.points if not point.gamma], part, _INK)
     (first, line), *others = lines_of(front, part, AXES).items()
     for index, (_, other) in enumerate(others):
         label = "the same network, γ > 0" if index == 0 else None
@@ -122,7 +129,25 @@ def _draw_line(axes: Axes, front: AmortisedFront, part: str, values: np.ndarray)
     axes.scatter(values[own, 0], values[own, 1], s=13, color=_INK, zorder=5, gid="members")
 
 
-def _draw_runs(axes: Axes, front: Front, values: np.ndarray) -> None:
+def _draw_intervals(axes: Axes, points: Sequence[FrontPoint], part: str, colour: str) -> None:
+    """Draws the interval that the mutual information of each point lies in, where it was measured.
+
+    From the mixture of posteriors to the fitted density, or the rate where that is less. Dotted where the mixture is
+    near its cap, log N: the truth may lie anywhere up to the upper end.
+    """
+    for point in points:
+        found = point.estimates.get(part, {})
+        if (low := found.get("mutual_information_lower")) is None:
+            continue
+        x, high = point.value("neg_elbo", part), point.value("rate", part)
+        high = min(high, point.value("mutual_information", part))  # the rate where nothing was fitted: NaN is not less
+        style = ":" if low.is_saturated else "-"
+        label = INTERVAL + (", lower end capped" if low.is_saturated else "")
+        axes.plot([x, x], [low.value, high], style, color=colour, linewidth=0.9, alpha=0.6, label=label, zorder=1.5)
+        axes.plot([x], [high], "_", color=colour, markersize=6, zorder=3, gid="information")
+
+
+def _draw_runs(axes: Axes, front: Front, part: str, values: np.ndarray) -> None:
     series = [series_of(front, point) for point in front.points]
     for name in dict.fromkeys(series):
         colour = _BRANCHES.get(name.split(" ")[0], _INK)
@@ -134,6 +159,7 @@ def _draw_runs(axes: Axes, front: Front, values: np.ndarray) -> None:
             ]
             found = values[chosen][np.isfinite(values[chosen]).all(-1)]
             if len(found):
+                _draw_intervals(axes, [front.points[index] for index in chosen], part, colour)
                 label = name if is_feasible else f"{name}, a bound missed"
                 fill = colour if is_feasible else "none"
                 axes.scatter(

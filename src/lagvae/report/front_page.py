@@ -12,7 +12,7 @@ from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
-from lagvae.report.members import constrained, lines_of, members_between, models_of, names_of, series_of
+from lagvae.report.members import constrained, lines_of, members_between, names_of, series_of
 from lagvae.report.pictures import Limits, is_picture
 from lagvae.report.published_points import SOURCE, X, Y, published_points
 from lagvae.report.sprites import COLUMNS, SAMPLE_ROWS, draw_member, draw_originals, pick_examples, tile_shape
@@ -29,6 +29,8 @@ LABELS = {
     "distortion": "distortion",
     "mmd_biased": "MMD², biased",
     "mmd_unbiased": "MMD², unbiased",
+    "mutual_information_lower": "information, from",
+    "mutual_information": "information, to",
 }
 """Quantities as the page names them; others by their own names."""
 
@@ -106,8 +108,8 @@ def _members(front: Front) -> tuple[list[dict[str, Any]], dict[str, Any] | None]
             sprites.append(draw_member(model, examples, originals[1]))
         members.append({**_as_member(front, point), "picture": picture, **more})
 
-    for index, (point, model) in enumerate(models_of(front)):
-        add(point, model, best={part: found[index] for part, found in flags.items()}, between=False)
+    for index, point in enumerate(front.points):
+        add(point, front.model_of(index), best={part: found[index] for part, found in flags.items()}, between=False)
     count = BETWEEN
     if sprites:
         each = sum(map(len, sprites)) / len(sprites)
@@ -140,7 +142,7 @@ def _as_member(front: Front, point: FrontPoint) -> dict[str, Any]:
         "solves": None,
         "values": {
             part: {
-                name: [_short(found.value), _short(found.standard_error)]
+                name: [_short(found.value), _short(found.standard_error), *([True] if found.is_saturated else [])]
                 for name, found in estimates.items()
                 if name in names_of(front)
             }

@@ -1,4 +1,4 @@
-"""What a figure or a page draws of a front: its members in series, and their models."""
+"""What a figure or a page draws of a front: its members in series, and the lines through them."""
 
 from __future__ import annotations
 
@@ -7,36 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lagvae.errors import CheckpointError, SolveError
 from lagvae.evaluation.questions import CONSTRAINT, DIMENSION
 from lagvae.front.amortised.front import AmortisedFront
-from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
 
 LINE = 121
 """Members that a line goes through."""
-
-
-def models_of(front: Front) -> Iterator[tuple[FrontPoint, VAE | None]]:
-    """Yields every point with its model; None where there is none, or none that can be built without the user."""
-    for index, point in enumerate(front.points):
-        yield point, _model_of(front, index)
-
-
-def _model_of(front: Front, index: int) -> VAE | None:
-    point = front.points[index]
-    if isinstance(front, AmortisedFront):
-        if front.network is None or front.surface is None or point.beta is None:
-            return None
-        return front.model_at(beta=point.beta, gamma=point.gamma or 0.0)
-    if not isinstance(front, DedicatedFront):
-        return None
-    try:
-        return front.solution_at(index).model
-    except (CheckpointError, SolveError):  # it did not reach its end, or its networks are the user's own
-        return None
 
 
 def members_between(front: Front, count: int) -> Iterator[tuple[FrontPoint, VAE | None]]:

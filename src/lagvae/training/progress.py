@@ -218,8 +218,8 @@ def format_violation(violation: float, *, is_met: bool) -> str:
 
 
 @contextmanager
-def staged_progress(*, show: bool) -> Iterator[Stage]:
-    """Shows a bar on a terminal that names what is being measured, from its first step to its last."""
+def staged_progress(*, show: bool, before: str = "") -> Iterator[Stage]:
+    """Shows a bar on a terminal that names what is measured, after words that stay, from its first step to its last."""
     console = Console(stderr=True)
     if not (show and console.is_terminal):
         yield lambda what, steps: lambda count: None
@@ -234,7 +234,7 @@ def staged_progress(*, show: bool) -> Iterator[Stage]:
         task = bar.add_task("")
 
         def begin(what: str, steps: int) -> Advance:
-            bar.reset(task, description=what, total=steps)
+            bar.reset(task, description=before + what, total=steps)
             return lambda count: bar.advance(task, count)
 
         yield begin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from lagvae.front.amortised.solve import ROUNDING, Optimum, solve_on
 from lagvae.front.amortised.surface import Surface
 from lagvae.front.bounds import Measured, bounded_estimates, resolve_on
 from lagvae.front.front import Front, member_config
+from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
 from lagvae.training.fit import fit
@@ -62,6 +63,13 @@ class AmortisedFront(Front):
             raise SettingError(expected(f"γ in [0, {family.gamma[1]:g}]", got=f"{gamma:g}", fix="a wider front"))
         weights = torch.tensor([beta, max(gamma, family.gamma[0])], device=network.model.device)
         return network.fold(family.conditions(weights))
+
+    def model_of(self, index: int) -> VAE | None:
+        """Returns the member that a point is; None without the network."""
+        point = self.points[index]
+        if self.network is None or self.surface is None or point.beta is None:
+            return None
+        return self.model_at(beta=point.beta, gamma=point.gamma or 0.0)
 
     def solve(
         self,
@@ -198,6 +206,10 @@ class AmortisedFront(Front):
                 )
             )
         return tuple(found)
+
+    def _set_point(self, index: int, point: FrontPoint) -> None:
+        super()._set_point(index, point)
+        self.surface = replace(self._measured(), measured=tuple(point.estimates for point in self.points))
 
     def _network(self) -> Modulation:
         if self.network is None:

@@ -65,7 +65,8 @@ class Surface:
         """Returns name → estimate of the member at (β, γ)."""
         at = np.array([math.log(beta)]), np.array([math.log(gamma)])
         found = {}
-        for name, like in self.measured[0][part].items():
+        for name in self.names_of(part):
+            like = self._nearest(beta, gamma)[part][name]
             found[name] = replace(
                 like,
                 value=float(self.values(name, part, *at)[0, 0]),
@@ -75,8 +76,8 @@ class Surface:
         return found
 
     def _grid(self, part: str, name: str, *, errors: bool = False) -> Float[Array, "betas gammas"]:
-        found = [member[part][name] for member in self.measured]
-        values = [one.standard_error if errors else one.value for one in found]
+        found = [member[part].get(name) for member in self.measured]
+        values = [math.nan if one is None else one.standard_error if errors else one.value for one in found]
         return np.array(values, dtype=float).reshape(len(self.betas), len(self.gammas))
 
     def _sampling_error(self, name: str, part: str, log_beta: Array, log_gamma: Array) -> float:
@@ -117,8 +118,21 @@ class Surface:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The quantities that were."""
-        return tuple(next(iter(self.measured[0].values())))
+        """The quantities that were, of every member."""
+        return self.names_of(self.parts[0])
+
+    def names_of(self, part: str) -> tuple[str, ...]:
+        """Returns the quantities that were measured of every member on a part."""
+        first, *others = (member[part] for member in self.measured)
+        return tuple(name for name in first if all(name in other for other in others))
+
+    def _nearest(self, beta: float, gamma: float) -> Parts:
+        """Returns what the member measures that is nearest to (β, γ)."""
+        row, column = (
+            int(np.abs(np.log(known) - math.log(at)).argmin())
+            for known, at in ((self.betas, beta), (self.gammas, gamma))
+        )
+        return self.measured[row * len(self.gammas) + column]
 
 
 def _along(betas: Array, known: Float[Array, "n k"], at: Float[Array, " m"]) -> Float[Array, "m k"]:

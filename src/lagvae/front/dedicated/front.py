@@ -53,6 +53,13 @@ class DedicatedFront(Front):
             )
         return load(folder, model=copy.deepcopy(self.model))
 
+    def model_of(self, index: int) -> VAE | None:
+        """Returns the model of a point's run; None where it did not reach its end, or has a model of the user's own."""
+        try:
+            return self.solution_at(index).model
+        except (CheckpointError, SolveError):
+            return None
+
     def solve(
         self,
         problem: Problem | str,

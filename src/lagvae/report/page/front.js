@@ -16,7 +16,7 @@
   };
 
   // ---- words and numbers ----------------------------------------------------------------------------------------
-  const MINUS = "\u2212";
+  const MINUS = "\u2212", CAPPED = "near its cap: the truth may lie far beyond";
   const digits = (value, unit) => {
     if (value === null || value === undefined) return "–";
     const size = Math.abs(value);
@@ -32,6 +32,7 @@
   const priceUnit = (name) => unitOf(name) === "nats" ? "nats/nat" : unitOf(name) ? "nats/" + unitOf(name) : "";
   const value = (member, name, part = state.part) => member.values[part]?.[name]?.[0] ?? null;
   const error = (member, name, part = state.part) => member.values[part]?.[name]?.[1] ?? null;
+  const isCapped = (member, name, part = state.part) => Boolean(member.values[part]?.[name]?.[2]);
   const isShown = (member) => member.isSolution && value(member, state.x) !== null && value(member, state.y) !== null;
   const isBest = (member) => Boolean(member.best[state.part]);
   const isFeasible = (member) => member.status === "feasible";
@@ -383,7 +384,7 @@
     for (const { name, label, unit } of front.quantities.slice(0, 8)) {
       const row = make("tr", {}, body);
       make("th", { class: "text", scope: "row" }, row, label);
-      for (const part of parts) cell(row, value(member, name, part), error(member, name, part), unit);
+      for (const part of parts) cell(row, value(member, name, part), error(member, name, part), unit, isCapped(member, name, part));
       make("td", { class: "text" }, row, unit);
     }
     if (member.beta !== null) weigh(body, "β, weight of rate", member.beta);
@@ -401,8 +402,9 @@
     make("td", { class: "text" }, row, unit);
   }
 
-  function cell(row, number, spreadOf, unit) {
+  function cell(row, number, spreadOf, unit, capped) {
     const found = make("td", {}, row, digits(number, unit));
+    if (capped) make("abbr", { title: CAPPED }, found, "*");
     if (number !== null && spreadOf !== null) make("span", { class: "error" }, found, ` ± ${spread(spreadOf, unit)}`);
     return found;
   }
@@ -416,7 +418,8 @@
     ...(points.some((index) => members[index].beta !== null) ? [{ title: "β", get: (member) => member.beta, show: short }] : []),
     ...(points.some((index) => members[index].gamma !== null) ? [{ title: "γ", get: (member) => member.gamma, show: short }] : []),
     ...front.quantities.map(({ name, label, unit }) => ({
-      title: label, unit, get: (member) => value(member, name), error: (member) => error(member, name), show: (v) => digits(v, unit),
+      title: label, unit, get: (member) => value(member, name), error: (member) => error(member, name),
+      capped: (member) => isCapped(member, name), show: (v) => digits(v, unit),
     })),
     ...constraints.flatMap((name) => [
       { title: `λ ${name}`, unit: priceUnit(name), get: (member) => member.multipliers[name] ?? null, show: short },
@@ -462,7 +465,7 @@
           make("span", { class: "dot", colour: colour(member) }, td);
           make("code", {}, td, column.show(found));
         } else if (column.error) {
-          cell(row, found, column.error(member), column.unit);
+          cell(row, found, column.error(member), column.unit, column.capped(member));
         } else {
           const isBad = column.isBad && found !== null && column.isBad(found, member);
           make("td", { class: [column.isText ? "text" : "", isBad ? "bad" : ""].join(" ").trim() || null }, row, column.show(found));
@@ -471,7 +474,8 @@
       row.addEventListener("click", () => choose(index));
     }
     const units = [...new Set(front.quantities.map((q) => `${q.label} in ${q.unit || "no unit"}${q.unit === "nats" ? " per example" : ""}`))];
-    $("table-note").textContent = `Measured on ${PARTS[state.part]}. ± one standard error. ${units.join(", ")}.`;
+    $("table-note").textContent = `Measured on ${PARTS[state.part]}. ± one standard error. ${units.join(", ")}.`
+      + (points.some((index) => front.quantities.some(({ name }) => isCapped(members[index], name))) ? ` * ${CAPPED}.` : "");
   }
 
   function asText() {

@@ -86,13 +86,13 @@ def question_table(evaluation: Evaluation, heading: str, labels: dict[str, str])
     for name, label in ((name, label) for name, label in labels.items() if not name.startswith(DIMENSION)):
         found = [part.get(name) for part in evaluation.estimates.values()]
         unit = next(estimate.unit for estimate in found if estimate is not None)
-        table.add_row(label, UNITS.get(unit, unit), *map(format_cell, found))
+        table.add_row(label, UNITS.get(unit, unit), *map(_cell, found))
         if name.startswith(CONSTRAINT):
             table.add_row("  violation", UNITS.get(unit, unit), *_violations(evaluation, name.removeprefix(CONSTRAINT)))
     if any(name.startswith(DIMENSION) for name in labels):
         for label, pick in (("rate, largest", max), ("rate, smallest", min)):
             cells = [
-                format_cell(pick(rates, key=lambda rate: rate.value)) if rates else format_cell(None)
+                _cell(pick(rates, key=lambda rate: rate.value)) if rates else _cell(None)
                 for rates in (
                     [estimate for name, estimate in part.items() if name.startswith(DIMENSION)]
                     for part in evaluation.estimates.values()
@@ -165,8 +165,7 @@ def _label(evaluation: Evaluation, name: str) -> str:
     return LABELS.get(name) or format_label(name)
 
 
-def format_cell(estimate: Estimate | None) -> str:
-    """Returns an estimate with its error, the side on which it errs, and a star where it is saturated."""
+def _cell(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
     return f"{SIGNS[estimate.bias]}{format_estimate(estimate)}{'*' if estimate.is_saturated else ''}"

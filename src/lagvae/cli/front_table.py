@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lagvae.cli.evaluation_table import LABELS, format_cell
+from lagvae.cli.evaluation_table import LABELS, SIGNS
 from lagvae.cli.tables import format_label
 from lagvae.front.front import Front
 from lagvae.front.point import FrontPoint
@@ -76,7 +75,10 @@ def information_table(front: Front) -> Table:
 def _bound_cell(point: FrontPoint, name: str, part: str) -> str:
     """Returns an estimate as a bound on the information, of which the rate is an upper one."""
     found = point.estimates.get(part, {}).get(name)
-    return format_cell(replace(found, bias="upper") if found is not None and name == "rate" else found)
+    if found is None:
+        return "–"
+    sign = SIGNS["lower" if name == INFORMATION[0] else "upper"]
+    return f"{sign}{found.value:.2f}{'*' if found.is_saturated else ''}"
 
 
 def _parts(front: Front) -> list[str]:

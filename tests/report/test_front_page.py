@@ -55,6 +55,20 @@ def test_every_point_is_there_with_its_numbers(tmp_path: Path) -> None:
     assert content(amortised("digits"), tmp_path)["published"]["points"] == []
 
 
+def test_an_estimate_at_its_cap_is_marked(tmp_path: Path) -> None:
+    front = amortised()
+    like = front.points[0].estimates["train"]["rate"]
+    low = {"mutual_information_lower": replace(like, value=4.7, is_saturated=True)}
+    estimates = {part: {**found, **low} for part, found in front.points[0].estimates.items()}
+    front = replace(front, points=(replace(front.points[0], estimates=estimates), *front.points[1:]))
+    found = content(front, tmp_path)
+    assert found["quantities"][-1] == {"name": "mutual_information_lower", "label": "information, from", "unit": "nats"}
+    values = found["members"][0]["values"]["test"]
+    assert values["mutual_information_lower"] == [4.7, 0.1, True]
+    assert len(values["rate"]) == 2
+    assert "mutual_information_lower" not in found["members"][1]["values"]["test"]
+
+
 def test_members_between_measured_ones_fill_the_slider(tmp_path: Path) -> None:
     found = content(amortised(), tmp_path)
     (track, *others) = found["tracks"]

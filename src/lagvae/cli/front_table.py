@@ -81,9 +81,9 @@ def _bound_cell(point: FrontPoint, name: str, part: str) -> str:
     return f"{sign}{found.value:.2f}{'*' if found.is_saturated else ''}"
 
 
-def _parts(front: Front) -> list[str]:
+def _parts(front: Front) -> tuple[str, ...]:
     """Returns the two parts of the data that there is room for."""
-    return [part for part in ("held_out", "train", "test") if part in front.parts][-2:]
+    return tuple(part for part in ("held_out", "train", "test") if part in front.parts)[-2:]
 
 
 def front_table(front: Front) -> Table:

@@ -222,9 +222,10 @@ def compare_methods(front: dict[str, Any]) -> Iterator[str]:
     from lagvae.front.pareto import dominated, hypervolume
 
     caches = [Cache(RESULTS / f"{name}_runs.jsonl") for name in ("front", "regret")]
+    asked = methods()
     records = {
         words: [cache[run] for run in runs for cache in caches if run in cache and "values" in cache[run]]
-        for words, runs in methods().items()
+        for words, runs in asked.items()
     }
     records = {f"one network, {EPOCHS} epochs": [], **{words: found for words, found in records.items() if found}}
     reference = SETUPS["mnist"].reference
@@ -243,7 +244,8 @@ def compare_methods(front: dict[str, Any]) -> Iterator[str]:
             missed = "–" if None in violations else f"{max(violations):+.2f}"
             area = hypervolume(own, reference=reference)
             shares = ["" if by is own else f"{dominated(own, by=by, margin=MARGIN).mean():.0%}" for by in points]
-            cells = [letter, words, len(own), f"{steps:,}", f"{cost:.1f}", missed, f"{area:,.0f}", *shares]
+            count = f"{len(own)} of {len(asked[words])}" if 0 < len(found) < len(asked[words]) else len(own)
+            cells = [letter, words, count, f"{steps:,}", f"{cost:.1f}", missed, f"{area:,.0f}", *shares]
             yield f"| {' | '.join(map(str, cells))} |"
         yield ""
     yield "*Time* is in plain runs of 30 epochs, and *missed by* the worst violation of a bound on neg_elbo, in nats on"

@@ -81,17 +81,20 @@ TIME_RATIO = 1.31
 LETTERS = "ABCDE"
 
 
+def settings_of(epochs: int) -> tuple[tuple[str, Any], ...]:
+    """Returns the settings of a run of so many epochs beside MNIST's front."""
+    return (("activation", "softplus"), ("epochs", epochs), ("learning_rate", RATE))
+
+
 def bounded_runs(epochs: int = EPOCHS) -> list[Run]:
     """Returns a run for each bound and direction."""
-    settings = (("activation", "softplus"), ("epochs", epochs), ("learning_rate", RATE))
     texts = (f"{way} mi s.t. neg_elbo <= {bound}, mmd <= 0.0005" for bound in BOUNDS for way in ("max", "min"))
-    return [Run(text, "forecast", settings=settings) for text in texts]
+    return [Run(text, "forecast", settings=settings_of(epochs)) for text in texts]
 
 
 def weighted_runs(epochs: int) -> list[Run]:
     """Returns a run of constant weights for each β."""
-    settings = (("activation", "softplus"), ("epochs", epochs), ("learning_rate", RATE))
-    return [Run(weighted_problem(beta, 0.0), "fixed", settings=settings) for beta in BETAS]
+    return [Run(weighted_problem(beta, 0.0), "fixed", settings=settings_of(epochs)) for beta in BETAS]
 
 
 def epochs_each(runs: int) -> int:
@@ -323,7 +326,7 @@ def main() -> None:
         cache = Cache(RESULTS / ("regret_runs.jsonl" if name == "mnist" else "front_runs.jsonl"))
         cache.fill(SETUPS[name].runs(learning_rate=RATE), jobs=arguments.jobs, device=arguments.device)
         if name == "mnist":
-            runs = [run for beside in reversed(methods().values()) for run in beside if run not in cache]
+            runs = [run for method in reversed(methods().values()) for run in method if run not in cache]
             Cache(RESULTS / "front_runs.jsonl").fill(runs, jobs=arguments.jobs, device=arguments.device)
     POINTS.write_text(json.dumps(points, indent=1) + "\n")
     text = "\n".join(page(points)) + "\n"

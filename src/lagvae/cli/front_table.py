@@ -65,11 +65,16 @@ def information_table(front: Front) -> Table:
         for name in INFORMATION:
             table.add_column(f"{LABELS.get(name, name)},\n{format_label(part)}", justify="right")
     for point in front.points:
-        if is_one_network and point.gamma:
-            continue
-        first = f"{point.beta:.3g}" if is_one_network else escape(point.problem.replace("mutual_information", "mi"))
-        table.add_row(first, *(_bound_cell(point, name, part) for part in parts for name in INFORMATION))
+        if (first := _first_cell(front, point)) is not None:
+            table.add_row(first, *(_bound_cell(point, name, part) for part in parts for name in INFORMATION))
     return table
+
+
+def _first_cell(front: Front, point: FrontPoint) -> str | None:
+    """Returns a point's weight, or its problem; None where it has no row: a rectangle of members is for front.json."""
+    if front.method != "amortised":
+        return escape(point.problem.replace("mutual_information", "mi"))
+    return None if point.gamma else f"{point.beta:.3g}"
 
 
 def _bound_cell(point: FrontPoint, name: str, part: str) -> str:
@@ -103,13 +108,11 @@ def front_table(front: Front) -> Table:
     table.add_column("")
     best = front.non_dominated(parts[0]) if parts else [False] * len(front.points)
     for point, is_best in zip(front.points, best, strict=True):
-        if is_one_network and point.gamma:
-            continue  # a rectangle of members is for front.json
-        if is_one_network:
-            cells = [f"{point.beta:.3g}"]
-        else:
-            state = f"[{_COLOURS.get(point.status, 'dim')}]{escape(point.status)}[/]"
-            cells = [escape(point.problem.replace("mutual_information", "mi")), state]
+        if (first := _first_cell(front, point)) is None:
+            continue
+        cells = [first]
+        if not is_one_network:
+            cells.append(f"[{_COLOURS.get(point.status, 'dim')}]{escape(point.status)}[/]")
         values = [point.value(name, part) for part in parts for name in (SHOWN if is_one_network else SHOWN[:2])]
         marked = ["" if math.isnan(value) else format_value(value) for value in values]
         table.add_row(*cells, *marked, "*" if is_best else "")

@@ -65,8 +65,9 @@ class Surface:
         """Returns name → estimate of the member at (β, γ)."""
         at = np.array([math.log(beta)]), np.array([math.log(gamma)])
         found = {}
+        nearest = self._nearest(beta, gamma)[part]
         for name in self.names_of(part):
-            like = self._nearest(beta, gamma)[part][name]
+            like = nearest[name]
             found[name] = replace(
                 like,
                 value=float(self.values(name, part, *at)[0, 0]),

@@ -67,7 +67,7 @@ def amortised(
     )
 
 
-def dedicated(out: Path | None = None) -> DedicatedFront:
+def dedicated(out: Path | None = None, *, resume: bool = False) -> DedicatedFront:
     """Three runs of one epoch, of which the second misses its bound, and a run that failed."""
     front = lv.fit_front(
         images(),
@@ -81,6 +81,7 @@ def dedicated(out: Path | None = None) -> DedicatedFront:
         precision="float32",
         progress=False,
         out=out,
+        resume=resume,
     )
     assert isinstance(front, DedicatedFront)
     failed = FrontPoint(problem="min mi s.t. neg_elbo <= 400", status="failed", message="out of memory <b>")

@@ -95,6 +95,11 @@ def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path, monkey
     assert isinstance(whole, AmortisedFront)
     assert whole.surface is not None
     assert set(NAMES) <= set(whole.surface.names)
+    resumed = lv.fit_front("digits", out=tmp_path / "front", resume=True, **options)
+    assert resumed.points == whole.points
+    (tmp_path / "front" / "front.json").write_text("{}")  # damaged, its members are measured again
+    resumed = lv.fit_front("digits", out=tmp_path / "front", resume=True, **options)
+    assert [point.has_information for point in resumed.points] == [False] * 11
 
 
 def test_runs_have_it_too_and_points_that_failed_are_left_out(tmp_path: Path) -> None:
@@ -104,6 +109,7 @@ def test_runs_have_it_too_and_points_that_failed_are_left_out(tmp_path: Path) ->
     assert f"test {NAMES[1]}" in front.rows()[0]
     evaluation = lv.evaluate(front.solution_at(0), samples=2, examples=4)
     assert front.points[0].estimates["train"][NAMES[0]] == evaluation["train"][NAMES[0]]
+    assert dedicated(tmp_path / "front", resume=True).points[1:] == front.points[1:]
 
 
 def test_without_data_or_models_it_says_what_to_give() -> None:

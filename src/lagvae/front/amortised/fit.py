@@ -30,6 +30,7 @@ from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import GAMMA_LOW, FrontSettings, Settings
 from lagvae.storage.checkpoint import load_checkpoint
+from lagvae.storage.files import read_json
 from lagvae.storage.folder import FRONT, Config, RunFolder
 from lagvae.terms.algebra import WeightedSum
 from lagvae.terms.mmd import MMD, mmd
@@ -79,6 +80,8 @@ def fit_amortised(
     if folder is not None:
         if resume:
             folder.check_continues(config)
+            if (made := _read_finished(folder, session.total_steps, model=model, data=opened)) is not None:
+                return made
             log.resume(session)
             if session.step < session.total_steps:  # what was measured is of weights that are gone
                 (folder.path / FRONT).unlink(missing_ok=True)
@@ -158,6 +161,17 @@ def read_amortised(
     if made.points and made.status is not Status.DIVERGED:
         made.surface = surface_of(made.points, family_of(settings), divergence_of(_problem(settings)))
     return made
+
+
+def _read_finished(folder: RunFolder, total_steps: int, *, model: VAE | None, data: Data) -> AmortisedFront | None:
+    """Returns the front that a folder holds, if nothing is left to do; damaged, it is to be measured again."""
+    if not (folder.path / FRONT).exists():
+        return None
+    try:
+        made = read_amortised(folder, read_json(folder.path / FRONT, fix=""), model=model, data=data)
+    except (CheckpointError, KeyError, TypeError):
+        return None
+    return made if made.steps == total_steps and made.surface is not None else None
 
 
 def family_of(front: FrontSettings) -> Family:

@@ -6,12 +6,12 @@ import contextlib
 import copy
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from lagvae.data.dataset import Data
-from lagvae.errors import LagvaeError
+from lagvae.errors import CheckpointError, LagvaeError
 from lagvae.front.dedicated.engine import Engine, LocalEngine, Observer, Outcome, Shared, Task
 from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.dedicated.monitor import Monitor
@@ -23,7 +23,8 @@ from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
 from lagvae.settings import Settings
-from lagvae.storage.folder import POINTS, Config, RunFolder
+from lagvae.storage.files import read_json
+from lagvae.storage.folder import FRONT, POINTS, Config, RunFolder
 from lagvae.storage.lock import LOCK
 from lagvae.training.build import build_session
 from lagvae.training.load import load
@@ -96,7 +97,8 @@ def fit_dedicated(
         config=config,
         model=model,
     )
-    finished = [folder is not None and _read_finished(made, index) for index in range(len(problems))]
+    before = _read_points(folder) if resume and folder is not None else {}
+    finished = [folder is not None and _read_finished(made, index, before) for index in range(len(problems))]
     stacks = number_stacks(problems, pace.stack)
     tasks = [
         Task(index, text, settings, stacks[index], out=_folder_of(made, index))
@@ -188,8 +190,19 @@ def _record(made: DedicatedFront, index: int, point: FrontPoint, solution: Solut
         made.write()
 
 
-def _read_finished(made: DedicatedFront, index: int) -> bool:
-    """Records the run of a point that reached its end in an earlier session; False where it is to be gone on with."""
+def _read_points(folder: RunFolder) -> dict[str | None, FrontPoint]:
+    """Returns the points that ``front.json`` holds, by the folders of their runs; none where it is damaged."""
+    with contextlib.suppress(CheckpointError, KeyError, TypeError):
+        points = map(FrontPoint.from_dict, read_json(folder.path / FRONT)["points"])
+        return {point.folder: point for point in points}
+    return {}
+
+
+def _read_finished(made: DedicatedFront, index: int, before: Mapping[str | None, FrontPoint]) -> bool:
+    """Records the run of a point that reached its end in an earlier session; False where it is to be gone on with.
+
+    What was measured of it since, as ``before`` has it, is kept.
+    """
     out = _folder_of(made, index)
     if out is None or not (out / "evaluation.json").exists():
         return False
@@ -202,7 +215,10 @@ def _read_finished(made: DedicatedFront, index: int) -> bool:
     if solution.status is Status.STOPPED:
         return False
     task = Task(index, made.points[index].problem, made.settings, stack=index, out=out)
-    _record(made, index, _point_of(made, Outcome(task, solution)), solution)
+    point = _point_of(made, Outcome(task, solution))
+    known = before[point.folder].estimates if point.folder in before else {}
+    estimates = {part: {**known.get(part, {}), **found} for part, found in point.estimates.items()}
+    _record(made, index, dataclasses.replace(point, estimates=estimates), solution)
     return True
 
 

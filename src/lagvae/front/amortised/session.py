@@ -21,7 +21,7 @@ from lagvae.training.steps.clipping import Clipping
 from lagvae.training.steps.hardware import networks_in
 from lagvae.training.steps.session import Session
 
-FIRST = (1e-4, 0.01)
+FIRST = (1e-5, 0.01)
 """Factors of β and of γ at the beginning."""
 WARM_UP = ((0.5, 1650), (0.2, 660))
 """When β's factor is 1, at the lowest and at the highest trained β: a share of the run, or steps if those are fewer."""
@@ -46,7 +46,7 @@ class FrontSession(Session):
     deviation of the unbiased one: where γ makes nats of it, a member's loss is noise, which undivided would tear the
     whole family apart.
 
-    At first β is smaller than the condition says, by a factor that grows from 1e-4 to 1, sooner the higher β, and γ
+    At first β is smaller than the condition says, by a factor that grows from 1e-5 to 1, sooner the higher β, and γ
     follows. Dimensions of z that nothing reads yet are the first that pressure switches off, and they hardly come back:
     what low β will need has to be learned before high β presses, which takes steps: more in a longer run, but a smaller
     share of it.

@@ -23,6 +23,8 @@ from lagvae.settings import (
     preset,
     setting_names,
 )
+from lagvae.storage.folder import RunFolder, settings_of
+from lagvae.training.build import build_session
 
 # [LagVAE] and the authors' code: the table of the original's settings, value by value.
 ORIGINAL = {
@@ -165,7 +167,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("learning_rate", math.nan, "a positive number as learning_rate, got nan"),
     ("learning_rate", math.inf, "a positive number as learning_rate, got inf"),
     ("learning_rate", True, "a positive number as learning_rate, got True"),
-    ("learning_rate", None, "a positive number as learning_rate, got None"),
+    ("checkpoint_seconds", None, "a positive number as checkpoint_seconds, got None"),
     ("dual_learning_rate", 0, "a positive number as dual_learning_rate, got 0"),
     ("beta1", 1.0, r"a number in \[0, 1\) as beta1, got 1.0"),
     ("beta2", -0.1, r"a number in \[0, 1\) as beta2"),
@@ -196,6 +198,19 @@ def test_values_that_are_taken(name: str, value: Any, kept: Any) -> None:
     assert found == kept
     assert type(found) is type(kept)
     assert Settings().replace(**{name: value}).flat()[name] == kept
+
+
+def test_a_learning_rate_is_settled_where_none_is_given(tmp_path: Path) -> None:
+    """2e-3 for a run, 3e-3 for a front; what is written names the number."""
+    small: dict[str, Any] = {"hidden": (8,), "latent_dim": 2, "epochs": 1, "device": "cpu", "progress": False}
+    assert lv.fit("min neg_elbo", "digits", out=tmp_path / "run", **small).history[-1]["learning_rate"] <= 2e-3
+    lv.fit_front("digits", divergence="none", out=tmp_path / "front", **small)
+    lv.fit_front("digits", divergence="none", learning_rate=1e-3, out=tmp_path / "asked", **small)
+    rates = [settings_of(RunFolder(tmp_path / n).read_config()).primal.learning_rate for n in ("run", "front", "asked")]
+    assert rates == [2e-3, 3e-3, 1e-3]
+    assert Settings().primal.learning_rate is None
+    session = build_session(lv.Problem.parse("min neg_elbo"), lv.open_data("digits"), Settings())
+    assert [group["lr"] for group in session.optimizer.param_groups] == [2e-3]
 
 
 def test_sections_hold_what_was_checked() -> None:

@@ -61,6 +61,10 @@ class NetworkSettings:
     """p(z): N(0, I), or a normalising flow that is learned with the networks."""
 
 
+LEARNING_RATE, FRONT_LEARNING_RATE = 2e-3, 3e-3
+"""Of runs and of amortised fronts, where none is given."""
+
+
 @dataclass(frozen=True)
 class PrimalSettings:
     """How the weights descend."""
@@ -71,8 +75,8 @@ class PrimalSettings:
     """Examples per step."""
     optimizer: str = "adam"
     """Any optimiser of torch.optim, by its name in lower case."""
-    learning_rate: float = 2e-3
-    """Highest learning rate."""
+    learning_rate: float | None = None
+    """Highest learning rate; where none is given, 2e-3, and 3e-3 of an amortised front."""
     beta1: float = 0.9
     """Adam's decay of the first moment."""
     beta2: float = 0.999
@@ -221,6 +225,10 @@ class Settings:
             mine = {k: check_setting(k, v) for k, v in changes.items() if known[k] == section.name}
             sections[section.name] = dataclasses.replace(part, **mine)
         return Settings(**sections)
+
+    def settled(self, learning_rate: float = LEARNING_RATE) -> Settings:
+        """Returns these settings with a learning rate where they have none."""
+        return self if self.primal.learning_rate is not None else self.replace(learning_rate=learning_rate)
 
     def flat(self) -> dict[str, Any]:
         """Returns name → value over all sections."""

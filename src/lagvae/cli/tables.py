@@ -221,7 +221,7 @@ def _next_commands(solution: Solution) -> Iterator[str]:
 
 def _flags(settings: Settings) -> Iterator[str]:
     """Yields the flags of every setting that is not a bare command's own."""
-    usual = Settings(primal=PrimalSettings(epochs=PROBE_EPOCHS)).flat()
+    usual = Settings(primal=PrimalSettings(epochs=PROBE_EPOCHS)).settled().flat()
     for name, value in settings.flat().items():
         flag = name.replace("_", "-")
         if value == usual[name]:

@@ -95,7 +95,7 @@ def fit(
     if not isinstance(problem, Problem):
         raise ProblemError(expected("a Problem or its text", got=repr(problem), fix="'max mi s.t. neg_elbo <= 86'"))
     changes |= {k: v for k, v in {"optimizer": optimizer, "dual": dual}.items() if isinstance(v, str)}
-    settings = settings_or_preset(settings, preset).replace(**changes)
+    settings = settings_or_preset(settings, preset).replace(**changes).settled()
     require_trackers(settings.output.track)
     folder = claim_folder(out, resume=resume, overwrite=overwrite, what="run")
 

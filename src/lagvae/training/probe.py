@@ -217,7 +217,7 @@ def probe(
     if epochs is not None:
         changes["epochs"] = epochs
     usual = {} if settings else {"epochs": PROBE_EPOCHS}
-    settings = settings_or_preset(settings, preset).replace(**usual | changes)
+    settings = settings_or_preset(settings, preset).replace(**usual | changes).settled()
     opened = open_data(data, folder=data_folder, progress=progress)
     opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
     factory = None if isinstance(optimizer, str) else optimizer

@@ -20,6 +20,7 @@ from lagvae.front.front import Front, member_config
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
+from lagvae.settings import FRONT_LEARNING_RATE
 from lagvae.training.fit import fit
 from lagvae.training.outcome.diagnosis import Diagnosis, round_outward, summarize
 from lagvae.training.outcome.solution import Solution, Status
@@ -27,7 +28,7 @@ from lagvae.training.save import save_solution
 
 BEYOND = 1e-5
 """How far beyond an end a weight may lie that was solved for at that end, in float32 logarithms."""
-POLISH_RATE = 0.15
+POLISH_RATE = 0.1
 """Learning rate of a polishing run, as a share of the front's."""
 
 
@@ -127,7 +128,7 @@ class AmortisedFront(Front):
     ) -> Solution:
         if self.data is None:
             raise DataError(expected("the front's data to polish on", got="none", fix="load_front(folder, data=...)"))
-        rate = POLISH_RATE * self.settings.primal.learning_rate
+        rate = POLISH_RATE * (self.settings.primal.learning_rate or FRONT_LEARNING_RATE)
         settings = self.settings.replace(epochs=epochs, learning_rate=rate)
         return fit(
             solution.problem,

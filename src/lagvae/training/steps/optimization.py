@@ -12,7 +12,7 @@ from torch import nn
 
 from lagvae.errors import SettingError, expected, nearest
 from lagvae.optimizers import OptimizerFactory, named_optimizers
-from lagvae.settings import PrimalSettings
+from lagvae.settings import LEARNING_RATE, PrimalSettings
 
 
 def build_optimizer(
@@ -31,7 +31,7 @@ def build_optimizer(
         raise SettingError(expected("an optimiser of torch.optim", got=f"'{settings.optimizer}'", fix=fix))
     kind = known[settings.optimizer]
     accepted = inspect.signature(kind).parameters
-    options: dict[str, Any] = {"lr": settings.learning_rate}
+    options: dict[str, Any] = {"lr": settings.learning_rate or LEARNING_RATE}
     if "betas" in accepted:
         options["betas"] = (settings.beta1, settings.beta2)
     if "fused" in accepted:

@@ -169,7 +169,7 @@ def _read_finished(folder: RunFolder, total_steps: int, *, model: VAE | None, da
         return None
     try:
         made = read_amortised(folder, read_json(folder.path / FRONT, fix=""), model=model, data=data)
-    except (CheckpointError, KeyError, TypeError):
+    except (CheckpointError, KeyError, TypeError, ValueError):
         return None
     return made if made.steps == total_steps and made.surface is not None else None
 

@@ -192,7 +192,7 @@ def _record(made: DedicatedFront, index: int, point: FrontPoint, solution: Solut
 
 def _read_points(folder: RunFolder) -> dict[str | None, FrontPoint]:
     """Returns the points that ``front.json`` holds, by the folders of their runs; none where it is damaged."""
-    with contextlib.suppress(CheckpointError, KeyError, TypeError):
+    with contextlib.suppress(CheckpointError, KeyError, TypeError, ValueError):
         points = map(FrontPoint.from_dict, read_json(folder.path / FRONT)["points"])
         return {point.folder: point for point in points}
     return {}

@@ -177,7 +177,7 @@ def test_epochs_are_few_unless_they_are_given(probed: list[str]) -> None:
     tiny = {name: setting for name, setting in TINY.items() if name != "epochs"}
     assert lv.probe("digits", **tiny).settings.primal.epochs == PROBE_EPOCHS == 5
     assert lv.probe("digits", **tiny, epochs=2).settings.primal.epochs == 2
-    settings = settings_of(TINY)
+    settings = settings_of(TINY).settled()
     given = lv.probe("digits", settings=settings, progress=False)
     assert (given.settings, given.solutions[1.0].step) == (settings, 18)
     assert lv.probe("digits", settings=settings, epochs=1, progress=False).settings.primal.epochs == 1

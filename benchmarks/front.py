@@ -26,7 +26,7 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,23 +215,23 @@ def values(record: Record, part: str) -> tuple[float, float]:
     return found["distortion"][0], found["rate"][0]
 
 
+def trained(runs: Sequence[Run]) -> dict[Run, Record]:
+    """Returns the records of the runs that are there, and reached their end, from either file."""
+    caches = [Cache(RESULTS / f"{name}_runs.jsonl") for name in ("front", "regret")]
+    return {run: cache[run] for run in runs for cache in caches if run in cache and "values" in cache[run]}
+
+
 def beside(name: str) -> dict[str, dict[str, tuple[float, float]]]:
     """Returns run → part → (distortion, rate) of everything that was trained beside a front."""
-    cache = Cache(RESULTS / "front_runs.jsonl")
     runs = [*SETUPS[name].runs(), *SETUPS[name].runs(learning_rate=RATE)]
     if name == "mnist":
-        cache = Cache(RESULTS / "regret_runs.jsonl")
         runs += [*grid_runs(), *(Run(p, "forecast", seed=seed) for p in PROBLEMS for seed in (0, 1, 2))]
-    found = {run: record for run in runs if (record := cache.get(run)) and "values" in record}
-    if name == "mnist":
-        cache = Cache(RESULTS / "front_runs.jsonl")
-        own = [*bounded_runs(), *rivals()]
-        found |= {run: record for run in own if (record := cache.get(run)) and "values" in record}
+        runs += [*bounded_runs(), *rivals()]
     return {
         f"{run.dual}: {run.problem}, seed {run.seed}, {run.settings}": {
             part: values(record, part) for part in ("train", "test")
         }
-        for run, record in found.items()
+        for run, record in trained(runs).items()
     }
 
 
@@ -239,12 +239,8 @@ def compare_methods(front: dict[str, Any]) -> Iterator[str]:
     """Yields the tables of methods on MNIST, one for each part of the data."""
     from lagvae.front.pareto import dominated, hypervolume
 
-    caches = [Cache(RESULTS / f"{name}_runs.jsonl") for name in ("front", "regret")]
     asked = methods()
-    records = {
-        words: [cache[run] for run in runs for cache in caches if run in cache and "values" in cache[run]]
-        for words, runs in asked.items()
-    }
+    records = {words: [*trained(runs).values()] for words, runs in asked.items()}
     records = {f"one network, {EPOCHS} epochs": [], **{words: found for words, found in records.items() if found}}
     reference = SETUPS["mnist"].reference
     for part in ("train", "test"):

@@ -104,14 +104,15 @@ class Front(ABC):
             with staged_progress(show=progress, before=f"point {index + 1} of {len(self.points)}: ") as stage:
                 found = assess_information(model, self.data, seed=seed, stage=stage)
             estimates = {part: {**known, **found.get(part, {})} for part, known in point.estimates.items()}
-            self._set_point(index, replace(point, estimates=estimates))
+            self.set_point(index, replace(point, estimates=estimates))
             if self.folder is not None:
                 self.write()
         if self.parts and not any(point.has_information for point in self.points):
             fix = "load_front(folder, model=my_vae)"
             raise ProblemError(expected("points whose codes can be looked at", got=self.message, fix=fix))
 
-    def _set_point(self, index: int, point: FrontPoint) -> None:
+    def set_point(self, index: int, point: FrontPoint) -> None:
+        """Puts a point in the place of another."""
         self.points = (*self.points[:index], point, *self.points[index + 1 :])
 
     @property

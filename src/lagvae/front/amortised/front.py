@@ -208,8 +208,9 @@ class AmortisedFront(Front):
             )
         return tuple(found)
 
-    def _set_point(self, index: int, point: FrontPoint) -> None:
-        super()._set_point(index, point)
+    def set_point(self, index: int, point: FrontPoint) -> None:
+        """Puts a point in the place of another, and through the surface."""
+        super().set_point(index, point)
         self.surface = replace(self._measured(), measured=tuple(point.estimates for point in self.points))
 
     def _network(self) -> Modulation:

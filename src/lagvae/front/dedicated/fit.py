@@ -182,7 +182,7 @@ def _point_of(made: DedicatedFront, outcome: Outcome) -> FrontPoint:
 
 def _record(made: DedicatedFront, index: int, point: FrontPoint, solution: Solution | None = None) -> None:
     """Puts a point and its run into the front, and into its file."""
-    made.points = (*made.points[:index], point, *made.points[index + 1 :])
+    made.set_point(index, point)
     made.solutions = (*made.solutions[:index], solution, *made.solutions[index + 1 :])
     made.seconds += point.seconds
     made.steps += solution.step if solution is not None else 0

@@ -27,7 +27,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,11 +35,15 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from held_out import hardware  # noqa: E402 (a neighbour's, one folder up)
 
+if TYPE_CHECKING:
+    from lagvae.optimizers import OptimizerFactory
+    from lagvae.settings import PrimalSettings
+
 TAKEN = ("epochs", "batch_size", "learning_rate", "optimizer")
 KINDS = {"graphics": "On a graphics processor", "processor": "On two cores"}
 
 
-def train(out: Path, device: str, beta: tuple[float, float], gain: float, **changes: Any) -> None:
+def train(out: Path, device: str, beta: tuple[float, float], gain: float, decay: float | None, **changes: Any) -> None:
     """Trains the front, or goes on with it, and copies what the page needs."""
     import lagvae as lv
     from lagvae.settings import FrontSettings, Settings
@@ -47,7 +51,9 @@ def train(out: Path, device: str, beta: tuple[float, float], gain: float, **chan
     # The original's activation, and its widths as they come.
     settings = Settings().replace(activation="softplus", device=device, log_every=500, **changes)
     family = FrontSettings(divergence="none", beta_low=beta[0], beta_high=beta[1], gain=gain)
-    front = lv.fit_front("mnist", front=family, settings=settings, out=out, resume=(out / "config.yaml").exists())
+    resume = (out / "config.yaml").exists()
+    optimizer = None if decay is None else adamw(settings.primal, decay)
+    front = lv.fit_front("mnist", front=family, settings=settings, optimizer=optimizer, out=out, resume=resume)
     if not front.points:
         raise SystemExit(front.message)
     front.measure_information(progress=True)
@@ -55,12 +61,20 @@ def train(out: Path, device: str, beta: tuple[float, float], gain: float, **chan
     shutil.copy(out / "front.json", folder / "front.json")
     about = {
         **changes,
+        **({} if decay is None else {"optimizer": f"AdamW with a decay of {decay:g}"}),
         "beta": beta,
         "gain": gain,
         "hardware": hardware(device),
         "date": datetime.date.today().isoformat(),
     }
     (folder / "about.json").write_text(json.dumps(about) + "\n")
+
+
+def adamw(primal: PrimalSettings, decay: float) -> OptimizerFactory:
+    """Returns what builds AdamW with a decay of one's own."""
+    import torch
+
+    return lambda weights: torch.optim.AdamW(weights, lr=primal.learning_rate or 0.0, weight_decay=decay, fused=True)
 
 
 def draw(kind: str) -> None:
@@ -165,6 +179,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=250)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--optimizer", default="adam")
+    parser.add_argument("--decay", type=float, help="AdamW, with this decay of its weights")
     parser.add_argument(
         "--beta",
         type=float,
@@ -178,7 +193,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.train:
         changes = {name: getattr(arguments, name) for name in TAKEN}
-        train(arguments.out, arguments.device, tuple(arguments.beta), arguments.gain, **changes)
+        train(arguments.out, arguments.device, tuple(arguments.beta), arguments.gain, arguments.decay, **changes)
     for kind in KINDS:
         draw(kind)
     text = "\n".join(page()) + "\n"

@@ -208,9 +208,11 @@ class Front(ABC):
         return rows
 
     def write(self) -> None:
-        """Writes ``front.json`` into the front's folder, and ``points.parquet`` where pyarrow is installed."""
+        """Writes ``points.parquet`` into the front's folder, where pyarrow is installed, and then ``front.json``.
+
+        In that order: a front that has its ``front.json`` is a finished one, which ``--resume`` only reads.
+        """
         assert self.folder is not None
-        write_json(self.folder / FRONT, self.as_dict())
         if self.points and importlib.util.find_spec("pyarrow") is not None:
             import pyarrow
             import pyarrow.parquet
@@ -221,6 +223,7 @@ class Front(ABC):
             content = io.BytesIO()
             pyarrow.parquet.write_table(table, content)
             write_whole(self.folder / TABLE, content.getvalue())
+        write_json(self.folder / FRONT, self.as_dict())
 
 
 def describe_front(

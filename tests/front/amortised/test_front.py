@@ -218,6 +218,21 @@ def test_a_front_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
+def test_a_front_that_died_while_it_wrote_its_table_writes_it_again(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def die(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lagvae.front.front.write_whole", die)
+        with pytest.raises(KeyboardInterrupt):
+            tiny(tmp_path)
+    assert not (tmp_path / "front.json").exists()
+    front = tiny(tmp_path, resume=True)
+    assert parquet.read_table(tmp_path / "points.parquet").num_rows == len(front.points)
+
+
 def test_a_seed_decides_every_bit_and_the_global_random_state_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -205,6 +205,17 @@ def test_a_front_whose_points_lie_elsewhere(tmp_path: Path, finished: Path) -> N
             lv.load_front(tmp_path / "front").solution_at(0)
 
 
+@pytest.mark.parametrize("changes", [{"status": "splendid"}, {"points": 3}, {"points": [{}]}])
+def test_a_front_of_another_kind(tmp_path: Path, finished: Path, changes: dict[str, Any]) -> None:
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**config, "front": {}}))
+    content = {"points": [], "status": "feasible", "message": "", "data": "", "seconds": 0.0, "steps": 0}
+    (tmp_path / "front.json").write_text("{}")
+    reseal(tmp_path / "front.json", **{**content, "method": "dedicated", **changes})
+    with pytest.raises(lv.CheckpointError, match=r"expected all of a front in .*front.json, got .*; try lagvae front"):
+        lv.load_front(tmp_path)
+
+
 def test_links_in_a_runs_folder_are_not_followed_to_what_they_point_at(finished: Path, tmp_path: Path) -> None:
     for name in ("checkpoints", "tensorboard"):
         folder = tmp_path / name / "run"

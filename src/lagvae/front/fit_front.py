@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 from lagvae.data.dataset import Source, open_data
 from lagvae.data.examples import fit_names
 from lagvae.data.names import Names
-from lagvae.errors import CheckpointError, SettingError, expected, nearest
+from lagvae.errors import CheckpointError, LagvaeError, SettingError, expected, nearest
 from lagvae.front.amortised.fit import fit_amortised, read_amortised
 from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.dedicated.fit import fit_dedicated, read_dedicated
@@ -199,7 +199,9 @@ def load_front(
         if content["method"] == "amortised":
             return read_amortised(run, content, model=model, data=opened)
         return read_dedicated(run, content, model=model, data=opened)
-    except (KeyError, TypeError) as error:
+    except LagvaeError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise CheckpointError(expected(f"all of a front in {run.path / FRONT}", got=reason, fix=again)) from error
 

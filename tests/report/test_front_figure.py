@@ -50,7 +50,7 @@ def test_the_line_goes_through_the_members_without_divergence() -> None:
 
 
 @pytest.mark.parametrize("is_saturated", [False, True])
-def test_the_interval_of_the_information_stands_under_each_member(is_saturated: bool) -> None:
+def test_the_interval_of_the_information_stands_under_each_member_that_is_shown(is_saturated: bool) -> None:
     front = amortised("mnist", gammas=(10.0,))
     like = front.points[0].estimates["train"]["rate"]
     ends = {"mutual_information_lower": replace(like, value=3.0, is_saturated=is_saturated)}
@@ -65,6 +65,8 @@ def test_the_interval_of_the_information_stands_under_each_member(is_saturated: 
         shown = [one for one in figure.axes[0].lines if one.get_linestyle() == (":" if is_saturated else "-")]
         lines[value] = np.array([one.get_xydata() for one in shown if one.get_gid() is None])
     values = front.values("train", ("neg_elbo", "rate"))
+    values = values[values[:, 1] < figure.axes[0].get_ylim()[1]]
+    assert len(values) == len(front.points) - 2  # whose rates are far above the published ones
     for value, drawn in lines.items():
         np.testing.assert_allclose(drawn[:, :, 0], np.stack([values[:, 0]] * 2, axis=1))
         np.testing.assert_allclose(drawn[:, 0, 1], 3.0)

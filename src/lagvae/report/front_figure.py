@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,11 +104,11 @@ def _draw_part(axes: Axes, front: Front, part: str) -> None:
             style: dict[str, Any] = {"color": _GREY} if marker == "x" else {"facecolor": "white", "edgecolor": _GREY}
             label = f"{method}, as published"
             axes.scatter(found[:, 0], found[:, 1], s=14, marker=marker, linewidth=0.9, label=label, zorder=2, **style)
+    _focus(axes, values[np.isfinite(values).all(-1)], np.array([(p.neg_elbo, p.rate) for p in published]))
     if isinstance(front, AmortisedFront):
         _draw_line(axes, front, part, values)
     else:
         _draw_runs(axes, front, part, values)
-    _focus(axes, values[np.isfinite(values).all(-1)], np.array([(p.neg_elbo, p.rate) for p in published]))
     axes.grid(color="#e7e9ec", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -133,13 +134,14 @@ def _draw_intervals(axes: Axes, points: Sequence[FrontPoint], part: str, colour:
     """Draws the interval that the mutual information of each point lies in, where it was measured.
 
     From the mixture of posteriors to the fitted density, or the rate where that is less. Dotted where the mixture is
-    near its cap, log N: the truth may lie anywhere up to the upper end.
+    near its cap, log N: the truth may lie anywhere up to the upper end. A point above what is shown has none.
     """
+    top = math.inf if axes.get_autoscaley_on() else axes.get_ylim()[1]
     for point in points:
         found = point.estimates.get(part, {})
-        if (low := found.get("mutual_information_lower")) is None:
-            continue
         x, high = point.value("neg_elbo", part), point.value("rate", part)
+        if (low := found.get("mutual_information_lower")) is None or high > top:
+            continue
         high = min(high, point.value("mutual_information", part))  # the rate where nothing was fitted: NaN is not less
         style = ":" if low.is_saturated else "-"
         label = INTERVAL + (", lower end capped" if low.is_saturated else "")

@@ -41,6 +41,7 @@ OWN = (
     "optimizer",
     "beta1",
     "beta2",
+    "weight_decay",
     "schedule",
     "warmup_steps",
     "balance",
@@ -92,9 +93,9 @@ class ProblemModule(LightningModule):
         problem: A problem or its text, every bound a number.
         model: Trained in place.
         dual: A rule's name, or a function of the problem that returns one.
-        **changes: Settings by name: ``learning_rate``, ``optimizer``, ``beta1``, ``beta2``, ``schedule``,
-            ``warmup_steps``, ``balance``, ``dual_learning_rate``, ``seed``. Epochs, batches, devices, precision and
-            logging are the trainer's affair, networks the model's.
+        **changes: Settings by name: ``learning_rate``, ``optimizer``, ``beta1``, ``beta2``, ``weight_decay``,
+            ``schedule``, ``warmup_steps``, ``balance``, ``dual_learning_rate``, ``seed``. Epochs, batches, devices,
+            precision and logging are the trainer's affair, networks the model's.
 
     Raises:
         ProblemError: The text is no problem, or a bound is relative to ``best``.

@@ -81,6 +81,8 @@ class PrimalSettings:
     """Adam's decay of the first moment."""
     beta2: float = 0.999
     """Adam's decay of the second moment."""
+    weight_decay: float | None = None
+    """How the optimiser decays the weights; its own where none is given: 0.01 of adamw, none of adam."""
     schedule: Schedule = "cosine"
     """Learning rate after the warm-up: cosine decay to 0, or constant."""
     warmup_steps: int = 500
@@ -377,7 +379,7 @@ def check_setting(name: str, value: Any) -> Any:
 
 _LEAST = {"seed": 0, "warmup_steps": 0, "batch_size": 2}
 _BELOW = {"beta1": 1.0, "beta2": 1.0, "held_out": 1.0}
-_MAY_BE_ZERO = {"beta1", "beta2", "checkpoint_seconds", "held_out"}
+_MAY_BE_ZERO = {"beta1", "beta2", "checkpoint_seconds", "held_out", "weight_decay"}
 
 
 def _is_count(value: Any, least: int) -> bool:

@@ -60,6 +60,19 @@ def test_adam_gets_every_option() -> None:
     assert type(build_optimizer(weights, PrimalSettings(optimizer="sgd"))) is torch.optim.SGD
 
 
+def test_weights_decay_as_asked_and_as_the_optimiser_does_otherwise() -> None:
+    weights = [torch.nn.Parameter(torch.ones(2))]
+    for name, asked, found in (("adamw", 0.03, 0.03), ("adamw", None, 0.01), ("adam", None, 0.0), ("adamw", 0.0, 0.0)):
+        optimizer = build_optimizer(weights, PrimalSettings(optimizer=name, weight_decay=asked))
+        assert optimizer.defaults["weight_decay"] == found
+    optimizer = build_optimizer(weights, PrimalSettings(optimizer="adamw", learning_rate=0.1, weight_decay=0.5))
+    weights[0].sum().backward()
+    optimizer.step()  # w ← (1 - 0.1 · 0.5) w - 0.1 · sign
+    torch.testing.assert_close(weights[0].detach(), torch.full((2,), 0.85))
+    with pytest.raises(lv.SettingError, match=r"got weight_decay=0\.1 of rprop; try adamw"):
+        build_optimizer(weights, PrimalSettings(optimizer="rprop", weight_decay=0.1))
+
+
 def test_a_factory_is_called_with_the_weights() -> None:
     weights = [torch.nn.Parameter(torch.zeros(2))]
     given = build_optimizer(iter(weights), PrimalSettings(), lambda w: torch.optim.SGD(w, lr=3.0))

@@ -34,6 +34,11 @@ def build_optimizer(
     options: dict[str, Any] = {"lr": settings.learning_rate or LEARNING_RATE}
     if "betas" in accepted:
         options["betas"] = (settings.beta1, settings.beta2)
+    if settings.weight_decay is not None:
+        if "weight_decay" not in accepted:
+            got = f"weight_decay={settings.weight_decay:g} of {settings.optimizer}"
+            raise SettingError(expected("an optimiser that decays weights", got=got, fix="adamw"))
+        options["weight_decay"] = settings.weight_decay
     if "fused" in accepted:
         options["fused"] = True
     return kind(weights, **options)

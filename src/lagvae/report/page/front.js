@@ -397,8 +397,8 @@
 
   function weigh(body, name, number, unit = "", text = null) {
     const row = make("tr", {}, body);
-    make("th", { class: "text", scope: "row" }, row, name);
-    make("td", { colspan: parts.length }, row, text ?? short(number));
+    make("th", { class: "text", scope: "row", colspan: parts.length }, row, name);
+    make("td", {}, row, text ?? short(number));
     make("td", { class: "text" }, row, unit);
   }
 

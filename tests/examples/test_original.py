@@ -76,7 +76,7 @@ def test_the_readmes_commands(tmp_path: Path, name: str, typed: str, problem: lv
     assert lv.Problem.parse(config["problem"]) == problem
     assert config["primal"] | {"epochs": 5000} == {
         "epochs": 5000, "batch_size": 250, "optimizer": "adam", "learning_rate": 1e-4, "beta1": 0.5, "beta2": 0.999,
-        "schedule": "constant", "warmup_steps": 0, "shuffle": False, "balance": False,
+        "weight_decay": None, "schedule": "constant", "warmup_steps": 0, "shuffle": False, "balance": False,
     }  # fmt: skip
     for part in ("train", "test"):
         line = re.search(rf"^{part} +rate (\S+)  nll (\S+)  -elbo (\S+)  mmd (\S+)$", ended.stdout, re.MULTILINE)

@@ -106,13 +106,12 @@ def rivals() -> list[Run]:
     Those are two bounds, which are best at β = 1.7 and 3 among the runs at the others' rate.
     """
     settings = settings_of(EPOCHS, FRONT_RATE)
-    warmed = [Run(weighted_problem(beta, 0.0), "warmup", settings=settings) for beta in BETAS]
-    return [*(bounded_run("min", bound, settings) for bound in (98, 104)), *warmed]
+    return [*(bounded_run("min", bound, settings) for bound in (98, 104)), *weighted_runs("warmup", settings)]
 
 
-def weighted_runs(epochs: int) -> list[Run]:
-    """Returns a run of constant weights for each β."""
-    return [Run(weighted_problem(beta, 0.0), "fixed", settings=settings_of(epochs)) for beta in BETAS]
+def weighted_runs(dual: str, settings: tuple[tuple[str, Any], ...]) -> list[Run]:
+    """Returns a run of weights, constant (``fixed``) or warmed up (``warmup``), for each β."""
+    return [Run(weighted_problem(beta, 0.0), dual, settings=settings) for beta in BETAS]
 
 
 def epochs_each(runs: int) -> int:
@@ -127,7 +126,7 @@ def methods() -> dict[str, list[Run]]:
         f"runs at bounds, {EPOCHS} epochs each": bounded_runs(),
         f"fixed weights, {EPOCHS} epochs each": SETUPS["mnist"].runs(learning_rate=RATE),
         f"runs at bounds, {few} epochs each": bounded_runs(few),
-        f"fixed weights, {fewer} epochs each": weighted_runs(fewer),
+        f"fixed weights, {fewer} epochs each": weighted_runs("fixed", settings_of(fewer)),
     }
 
 

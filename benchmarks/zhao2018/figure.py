@@ -132,7 +132,7 @@ def section(kind: str, title: str) -> Iterator[str]:
     content, about = (read(kind, name) for name in ("front.json", "about.json"))
     low, high = about["beta"]
     yield f"## {title}\n"
-    decay = f", a decay of {about['weight_decay']:g}" if about.get("weight_decay") else ""
+    decay = "" if about.get("weight_decay") is None else f", a decay of {about['weight_decay']:g}"
     how = f"batches of {about['batch_size']} at {about['learning_rate']:g} ({about.get('optimizer', 'adam')}{decay})"
     yield (
         f"β from {low:g} to {high:g}, {about['epochs']} epochs of {how}, {content['steps']:,} steps, "

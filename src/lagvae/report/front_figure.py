@@ -136,7 +136,7 @@ def _draw_intervals(axes: Axes, points: Sequence[FrontPoint], part: str, colour:
     From the mixture of posteriors to the fitted density, or the rate where that is less. Dotted where the mixture is
     near its cap, log N: the truth may lie anywhere up to the upper end. A point above what is shown has none.
     """
-    top = math.inf if axes.get_autoscaley_on() else axes.get_ylim()[1]
+    top = math.inf if axes.get_autoscaley_on() else axes.get_ylim()[1]  # where nothing was published, all is shown
     for point in points:
         found = point.estimates.get(part, {})
         x, high = point.value("neg_elbo", part), point.value("rate", part)

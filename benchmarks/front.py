@@ -4,12 +4,13 @@
     python benchmarks/front.py --train --setups mnist digits   trains what is missing; resumes
 
 Each setup trains one amortised front over β alone (``divergence="none"``), with softplus between layers unless it names
-another, at a learning rate of 3e-3, and beside it, with as many epochs each, runs of fixed weights, constant and warmed
-up from 0 (MNIST: 9 β; elsewhere 5 β); on MNIST also *runs at bounds*, most and least information at ten bounds on
-neg_elbo; all at 2e-3, and eleven more on MNIST at the front's own 3e-3: warmed up at each β, and at the two bounds that
-are best where the front leads least. What was trained beside MNIST's and digits' fronts at 1e-3, when that was the
-default, counts as well: the grid of ``regret.py`` and its runs of most and least information at neg_elbo <= 99, 102
-and 106.
+another, and beside it, with as many epochs each, runs of fixed weights, constant and warmed up from 0 (MNIST: 9 β;
+elsewhere 5 β), by a run's recipe (Adam, cosine) and, warmed up, by the *front's own* (``FRONT_RECIPE``: AdamW with a
+decay of 0.1, β₂ = 0.98, a trapezoidal schedule); on MNIST also *runs at bounds*, most and least information at ten
+bounds on neg_elbo; all at 2e-3, and eleven more on MNIST at 3e-3 (the rate of fronts until 2026-11-29): warmed up at
+each β, and at the two bounds that are best at β = 1.7 and 3. What was trained beside MNIST's and digits' fronts at
+1e-3, when that was the default, counts as well: the grid of ``regret.py`` and its runs of most and least information at
+neg_elbo <= 99, 102 and 106.
 
 A *gain* is the least D + βR over all of these at a β's own weight (so also of runs that were trained for another
 weight) minus the front's: positive where the front is better. Hypervolumes are of (distortion, rate) in nats² up to the
@@ -37,6 +38,8 @@ from fixed_weights import BETAS, grid_runs, weighted_problem
 from held_out import hardware
 from regret import PROBLEMS
 from runs import Cache, Record, Run, convolutional_vae
+
+from lagvae.settings import FRONT_RECIPE
 
 RESULTS = Path(__file__).parent / "results"
 POINTS = RESULTS / "front_points.json"
@@ -72,11 +75,16 @@ class Setup:
             for dual in ("warmup", "fixed")
         ]
 
+    def rivals(self) -> list[Run]:
+        """Returns a warmed-up run for each β that descends as the front does."""
+        return [run for run in self.runs(learning_rate=RATE, **FRONT_RECIPE) if run.dual == "warmup"]
+
 
 RATE = 2e-3
-"""Learning rate of the runs beside fronts: the default."""
-FRONT_RATE = 3e-3
-"""Learning rate of the fronts, and of a few runs where they lead least."""
+"""Learning rate of fronts and of the runs beside them: the default."""
+HIGH_RATE = 3e-3
+"""What some runs gain by."""
+RATES = (RATE, HIGH_RATE)
 EPOCHS = 30
 BOUNDS = (98, 104, 96, 101, 100, 105, 97, 103, 99, 102)
 """On neg_elbo, in an order in which the first few say most: 96 to 105."""
@@ -100,12 +108,9 @@ def bounded_runs(epochs: int = EPOCHS) -> list[Run]:
     return [bounded_run(way, bound, settings_of(epochs)) for bound in BOUNDS for way in ("max", "min")]
 
 
-def rivals() -> list[Run]:
-    """Returns runs at the front's own learning rate: warmed up, for each β, and what else is best where it leads least.
-
-    Those are two bounds, which are best at β = 1.7 and 3 among the runs at the others' rate.
-    """
-    settings = settings_of(EPOCHS, FRONT_RATE)
+def runs_at_high_rate() -> list[Run]:
+    """Returns MNIST's runs at 3e-3: warmed up, for each β, and at the two bounds that are best at β = 1.7 and 3."""
+    settings = settings_of(EPOCHS, HIGH_RATE)
     return [*(bounded_run("min", bound, settings) for bound in (98, 104)), *weighted_runs("warmup", settings)]
 
 
@@ -149,7 +154,7 @@ def train_front(name: str, device: str) -> dict[str, Any]:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     setup = SETUPS[name]
-    settings = {"activation": "softplus", "learning_rate": FRONT_RATE, "device": device, **setup.settings}
+    settings = {"activation": "softplus", "learning_rate": RATE, "device": device, **setup.settings}
     if settings.pop("network", "mlp") == "convolutional":
         settings["model"] = convolutional_vae(settings.pop("latent_dim"), seed=0)
     began = time.process_time()
@@ -226,10 +231,10 @@ def trained(runs: Sequence[Run]) -> dict[Run, Record]:
 
 def beside(name: str) -> dict[str, dict[str, tuple[float, float]]]:
     """Returns run → part → (distortion, rate) of everything that was trained beside a front."""
-    runs = [*SETUPS[name].runs(), *SETUPS[name].runs(learning_rate=RATE)]
+    runs = [*SETUPS[name].runs(), *SETUPS[name].runs(learning_rate=RATE), *SETUPS[name].rivals()]
     if name == "mnist":
         runs += [*grid_runs(), *(Run(p, "forecast", seed=seed) for p in PROBLEMS for seed in (0, 1, 2))]
-        runs += [*bounded_runs(), *rivals()]
+        runs += [*bounded_runs(), *runs_at_high_rate()]
     return {
         f"{run.dual}: {run.problem}, seed {run.seed}, {run.settings}": {
             part: values(record, part) for part in ("train", "test")
@@ -282,13 +287,15 @@ def page(points: dict[str, Any]) -> Iterator[str]:
         if name not in points:
             continue
         found, others, reference = points[name], beside(name), SETUPS[name].reference
-        counts = [(rate, sum(f"('learning_rate', {rate})" in run for run in others)) for rate in (RATE, FRONT_RATE)]
-        rates = [f"{count} at a learning rate of {rate:g}" for rate, count in counts if count]
+        own = [run for run in others if "('schedule', 'trapezoidal')" in run]
+        theirs = [sum(f"('learning_rate', {rate})" in run for run in others if run not in own) for rate in RATES]
+        rates = [f"{n} at a learning rate of {rate:g}" for n, rate in zip(theirs, RATES, strict=True) if n]
+        rates += [f"{len(own)} by the front's own recipe"] if own else []
         yield f"## {name}\n"
         yield (
             f"{found['steps']:,} steps in {found['training_seconds']:.0f} s, {found['threads']} thread(s);"
             f" {found['hardware']}, {found['date']}. {len(others)} runs beside it,"
-            f" {' and '.join(rates)}.\n"
+            f" {', '.join(rates)}.\n"
         )
         if name == "mnist":
             yield from compare_methods(found)
@@ -340,10 +347,13 @@ def main() -> None:
             points[name] = train_front(name, arguments.device)
             POINTS.write_text(json.dumps(points, indent=1) + "\n")
         cache = Cache(RESULTS / ("regret_runs.jsonl" if name == "mnist" else "front_runs.jsonl"))
-        cache.fill(SETUPS[name].runs(learning_rate=RATE), jobs=arguments.jobs, device=arguments.device)
+        asked = [*SETUPS[name].rivals(), *SETUPS[name].runs(learning_rate=RATE)]
+        cache.fill(asked, jobs=arguments.jobs, device=arguments.device)
         if name == "mnist":
             runs = [run for method in reversed(methods().values()) for run in method if run not in cache]
-            Cache(RESULTS / "front_runs.jsonl").fill([*rivals(), *runs], jobs=arguments.jobs, device=arguments.device)
+            Cache(RESULTS / "front_runs.jsonl").fill(
+                [*runs_at_high_rate(), *runs], jobs=arguments.jobs, device=arguments.device
+            )
     POINTS.write_text(json.dumps(points, indent=1) + "\n")
     text = "\n".join(page(points)) + "\n"
     (RESULTS / "front.md").write_text(text)

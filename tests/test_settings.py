@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import lagvae as lv
 from lagvae.duality.rules import build_rule
 from lagvae.settings import (
+    FRONT_RECIPE,
     PRESETS,
     FrontSettings,
     NetworkSettings,
@@ -145,6 +147,10 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("dual_learning_rate", 0.5, 0.5),
     ("shuffle", False, False),
     ("schedule", "constant", "constant"),
+    ("schedule", None, None),
+    ("optimizer", None, None),
+    ("optimizer", "adamw", "adamw"),
+    ("beta2", None, None),
     ("device", "cuda:3", "cuda:3"),
     ("track", "mlflow", ("mlflow",)),
     ("track", ["wandb", "mlflow", "wandb"], ("wandb", "mlflow")),
@@ -175,6 +181,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("dual_learning_rate", 0, "a positive number as dual_learning_rate, got 0"),
     ("beta1", 1.0, r"a number in \[0, 1\) as beta1, got 1.0"),
     ("weight_decay", -0.1, "a positive number as weight_decay"),
+    ("beta1", None, r"a number in \[0, 1\) as beta1, got None"),
+    ("learning_rate", None, "a positive number as learning_rate, got None"),
+    ("optimizer", 3, "str as optimizer, got 3"),
     ("beta2", -0.1, r"a number in \[0, 1\) as beta2"),
     ("held_out", 1.0, r"a number in \[0, 1\) as held_out, got 1.0"),
     ("held_out", -0.1, r"a number in \[0, 1\) as held_out, got -0.1"),
@@ -205,17 +214,37 @@ def test_values_that_are_taken(name: str, value: Any, kept: Any) -> None:
     assert Settings().replace(**{name: value}).flat()[name] == kept
 
 
-def test_a_learning_rate_is_settled_where_none_is_given(tmp_path: Path) -> None:
-    """2e-3 for a run, 3e-3 for a front; what is written names the number."""
+def test_how_weights_descend_is_settled_where_nothing_is_asked_for(tmp_path: Path) -> None:
+    """By Adam and a cosine for a run, by a front's own recipe for a front; what is written names what is taken."""
     small: dict[str, Any] = {"hidden": (8,), "latent_dim": 2, "epochs": 1, "device": "cpu", "progress": False}
-    assert lv.fit("min neg_elbo", "digits", out=tmp_path / "run", **small).history[-1]["learning_rate"] <= 2e-3
+    lv.fit("min neg_elbo", "digits", out=tmp_path / "run", **small)
     lv.fit_front("digits", divergence="none", out=tmp_path / "front", **small)
-    lv.fit_front("digits", divergence="none", learning_rate=1e-3, out=tmp_path / "asked", **small)
-    rates = [settings_of(RunFolder(tmp_path / n).read_config()).primal.learning_rate for n in ("run", "front", "asked")]
-    assert rates == [2e-3, 3e-3, 1e-3]
-    assert Settings().primal.learning_rate is None
+    lv.fit_front("digits", batch_size=500, out=tmp_path / "with mmd", **small)
+    asked = {"optimizer": "adam", "schedule": "constant"}
+    lv.fit_front("digits", divergence="none", out=tmp_path / "asked", **asked, **small)
+    lv.fit_front("digits", ["min neg_elbo"], method="dedicated", out=tmp_path / "runs", **small)
+    names = ("learning_rate", "optimizer", "beta2", "weight_decay", "schedule")
+    for folder, expected in {
+        "run": (2e-3, "adam", 0.999, None, "cosine"),
+        "front": (2e-3, "adamw", 0.98, 0.1, "trapezoidal"),
+        "with mmd": (2e-3, "adamw", 0.98, 0.1, "cosine"),
+        "asked": (2e-3, "adam", 0.98, None, "constant"),
+        "runs": (2e-3, "adam", 0.999, None, "cosine"),
+    }.items():
+        primal = settings_of(RunFolder(tmp_path / folder).read_config()).primal
+        assert tuple(getattr(primal, name) for name in names) == expected
     session = build_session(lv.Problem.parse("min neg_elbo"), lv.open_data("digits"), Settings())
-    assert [group["lr"] for group in session.optimizer.param_groups] == [2e-3]
+    assert type(session.optimizer) is torch.optim.Adam
+    assert session.optimizer.defaults["betas"] == (0.9, 0.999)
+
+
+def test_a_recipe_leaves_what_was_asked_for() -> None:
+    mine = PrimalSettings(beta2=0.9, schedule="constant", learning_rate=1e-3).settled(FRONT_RECIPE)
+    assert (mine.beta2, mine.schedule, mine.learning_rate) == (0.9, "constant", 1e-3)
+    assert (mine.optimizer, mine.weight_decay) == ("adamw", 0.1)
+    assert PrimalSettings(optimizer="adam").settled(FRONT_RECIPE).weight_decay is None
+    assert PrimalSettings(optimizer="sgd", weight_decay=0.2).settled(FRONT_RECIPE).weight_decay == 0.2
+    assert mine.settled() == mine
 
 
 def test_sections_hold_what_was_checked() -> None:

@@ -7,7 +7,8 @@ r"""The figure of the paper, from one run: mutual information against consistenc
         --learning-rate 3e-3 --out DIR
 
 The second and the third train a front first, or go on with it, on a processor and on a graphics processor, and then
-measure the information of its members, which takes minutes more.
+measure the information of its members, which takes minutes more. What a front's recipe leaves open has changed since
+both were run: to have their numbers again, check out the commit that is named below, or that of their date.
 
 The original's networks on MNIST. Where the paper has 26 LagVAE and 30 InfoVAE runs of 1.1 million steps each, this is
 one modulated network. The published axis "mutual information" reads like the rate. Compared is neg_elbo at a

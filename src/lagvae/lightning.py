@@ -107,7 +107,7 @@ class ProblemModule(LightningModule):
     ) -> None:
         super().__init__()
         named = {"dual": dual} if isinstance(dual, str) else {}
-        self.settings = Settings().replace(**changes, **named)
+        self.settings = Settings().replace(**changes, **named).settled()
         if others := [name for name in changes if name not in OWN]:
             fix = "the Trainer, the DataLoader or the model"
             raise SettingError(expected(f"one of {', '.join(OWN)}", got=others[0], fix=fix))

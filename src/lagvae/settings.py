@@ -31,7 +31,7 @@ LikelihoodName = Literal[
     "negative_binomial",
 ]
 PriorName = Literal["standard_normal", "flow"]
-Schedule = Literal["cosine", "constant"]
+Schedule = Literal["cosine", "constant", "trapezoidal"]
 Precision = Literal["auto", "float32", "bfloat16"]
 TrackerName = Literal["mlflow", "wandb"]
 
@@ -61,10 +61,6 @@ class NetworkSettings:
     """p(z): N(0, I), or a normalising flow that is learned with the networks."""
 
 
-LEARNING_RATE, FRONT_LEARNING_RATE = 2e-3, 3e-3
-"""Of runs and of amortised fronts, where none is given."""
-
-
 @dataclass(frozen=True)
 class PrimalSettings:
     """How the weights descend."""
@@ -73,24 +69,55 @@ class PrimalSettings:
     """Passes over the training data."""
     batch_size: int = 250
     """Examples per step."""
-    optimizer: str = "adam"
-    """Any optimiser of torch.optim, by its name in lower case."""
-    learning_rate: float | None = None
-    """Highest learning rate; where none is given, 2e-3, and 3e-3 of an amortised front."""
+    optimizer: str | None = None
+    """Any optimiser of torch.optim, by its name in lower case; where none is given adam, and adamw of a front."""
+    learning_rate: float = 2e-3
+    """Highest learning rate."""
     beta1: float = 0.9
     """Adam's decay of the first moment."""
-    beta2: float = 0.999
-    """Adam's decay of the second moment."""
+    beta2: float | None = None
+    """Adam's decay of the second moment; where none is given 0.999, and 0.98 of a front."""
     weight_decay: float | None = None
-    """How the optimiser decays the weights; its own where none is given: 0.01 of adamw, none of adam."""
-    schedule: Schedule = "cosine"
-    """Learning rate after the warm-up: cosine decay to 0, or constant."""
+    """How the optimiser decays weights; where none is given as it does (adamw 0.01), and 0.1 of a front's adamw."""
+    schedule: Schedule | None = None
+    """Learning rate after its warm-up: cosine decay to 0, constant until half and then linear to 0 (trapezoidal), or
+    constant; where none is given cosine, and trapezoidal of a front (an amortised one, as above) without divergence."""
     warmup_steps: int = 500
     """Steps of linear warm-up, at most a tenth of the run."""
     shuffle: bool = True
     """Whether each epoch visits the examples in an order of its own."""
     balance: bool = True
     """Whether the loss is divided by the sum of its weights, so that multipliers do not act as learning rates."""
+
+    def settled(self, recipe: Mapping[str, Any] | None = None) -> PrimalSettings:
+        """Returns these settings with a recipe's where they have none; the recipe is a run's if none is given."""
+        recipe = RUN_RECIPE if recipe is None else recipe
+        missing = {name: value for name, value in recipe.items() if getattr(self, name) is None}
+        if "optimizer" not in missing and self.optimizer != recipe["optimizer"]:
+            missing.pop("weight_decay", None)  # what decays adamw's weights is a penalty of adam's loss
+        return dataclasses.replace(self, **missing)
+
+
+RUN_RECIPE: dict[str, Any] = {"optimizer": "adam", "beta2": 0.999, "schedule": "cosine"}
+"""How the weights of a run descend where nothing else is asked for."""
+FRONT_RECIPE: dict[str, Any] = {
+    "optimizer": "adamw",
+    "beta2": 0.98,
+    "weight_decay": 0.1,
+    "schedule": "trapezoidal",
+}
+"""The same of an amortised front: small steps while it is decided which dimensions of z stay open, a decay apart from
+the gradients, and a rate that falls late.
+
+Source: AdamW [Loshchilov2019]; the trapezoid, as in [Haegele2024]."""
+
+
+def front_recipe(divergence: str) -> dict[str, Any]:
+    """Returns how the weights of a front over a divergence descend, or of one over none (``none``).
+
+    A divergence among few codes is mostly noise, which only a small learning rate averages: that needs a cosine's end.
+    """
+    return FRONT_RECIPE if divergence == "none" else {**FRONT_RECIPE, "schedule": "cosine"}
 
 
 @dataclass(frozen=True)
@@ -228,9 +255,9 @@ class Settings:
             sections[section.name] = dataclasses.replace(part, **mine)
         return Settings(**sections)
 
-    def settled(self, learning_rate: float = LEARNING_RATE) -> Settings:
-        """Returns these settings with a learning rate where they have none."""
-        return self if self.primal.learning_rate is not None else self.replace(learning_rate=learning_rate)
+    def settled(self, recipe: Mapping[str, Any] | None = None) -> Settings:
+        """Returns these settings with how the weights descend settled: by a recipe, a run's if none is given."""
+        return dataclasses.replace(self, primal=self.primal.settled(recipe))
 
     def flat(self) -> dict[str, Any]:
         """Returns name → value over all sections."""
@@ -341,6 +368,10 @@ def check_setting(name: str, value: Any) -> Any:
         SettingError: It has another type or is out of range.
     """
     kind = _declared()[name][1]
+    if type(None) in get_args(kind):
+        if value is None:
+            return None
+        kind = next(one for one in get_args(kind) if one is not type(None))
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             fix = nearest(str(value), get_args(kind))
@@ -361,9 +392,7 @@ def check_setting(name: str, value: Any) -> Any:
         if not all(_is_count(item, 1) for item in counts):
             raise SettingError(expected(f"positive whole numbers as {name}", got=repr(value), fix="1024 1024"))
         return tuple(map(int, counts))
-    if value is None and kind not in (int, float):
-        return None
-    if kind in (int, int | None):
+    if kind is int:
         least = _LEAST.get(name, 1)
         if not _is_count(value, least):
             fix = f"a whole number ≥ {least}"

@@ -52,6 +52,7 @@ def build_session(
         ShapeError: The networks do not fit the data.
         SettingError: There is no such device, optimiser or rule.
     """
+    settings = settings.settled()
     device, seed = pick_device(settings.execution.device), settings.execution.seed
     streams = Streams(seed, device)
     if model is None:

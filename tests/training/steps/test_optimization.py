@@ -34,6 +34,14 @@ def test_a_constant_rate_after_the_warm_up() -> None:
     assert set(factors(1000, schedule="constant", warmup_steps=0)) == {1.0}
 
 
+def test_a_trapezoid_stays_until_half_and_falls_to_nothing() -> None:
+    found = factors(1100, schedule="trapezoidal", warmup_steps=100)
+    assert found[:100] == pytest.approx([(step + 1) / 100 for step in range(100)])
+    assert set(found[100:601]) == {1.0}
+    assert found[600:] == pytest.approx([1 - step / 500 for step in range(500)])
+    assert factors(1, schedule="trapezoidal") == [1.0]
+
+
 def test_the_warm_up_is_at_most_a_tenth_of_the_run() -> None:
     assert factors(20, schedule="constant") == [0.5] + [1.0] * 19
     assert factors(9, schedule="constant") == [1.0] * 9

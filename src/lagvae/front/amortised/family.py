@@ -11,6 +11,8 @@ from torch import Tensor
 
 BEYOND = 1.4
 """How far beyond the highest β members are trained: the last one has neighbours on both sides."""
+TILT = 0.2
+"""How much more often the highest β is drawn than those in the middle, and how much less the lowest."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,15 @@ class Family:
     def draw(self, blocks: int, groups: int, generator: torch.Generator) -> Float[Tensor, "blocks groups 2"]:
         """Draws conditions, one for each group of examples; the groups of a block are neighbours in β and share γ.
 
-        β is log-uniform, up to 1.4 times the highest, and stratified: each of ``blocks · groups`` equal parts of its
-        range is drawn from once, in order. γ is the lowest, but for ``share`` of the blocks, where it is log-uniform.
+        β goes up to 1.4 times the highest. The density of log β grows along a line, from 0.8 to 1.2 of the uniform one,
+        and is stratified: each of ``blocks · groups`` equal parts of it is drawn from once, in order. γ is the lowest,
+        but for ``share`` of the blocks, where it is log-uniform.
         """
         device = generator.device
         within = torch.rand(blocks, groups, generator=generator, device=device)
         strata = torch.arange(blocks * groups, device=device).reshape(blocks, groups)
-        beta = (strata + within) / (blocks * groups)
+        quantile = (strata + within) / (blocks * groups)
+        beta = (((1 - TILT) ** 2 + 4 * TILT * quantile).sqrt() - (1 - TILT)) / (2 * TILT)
         chosen, uniform = torch.rand(2, blocks, 1, generator=generator, device=device)
         gamma = torch.where(chosen < self.share, uniform, 0.0).expand_as(beta)
         return 2 * torch.stack([beta, gamma], dim=-1) - 1

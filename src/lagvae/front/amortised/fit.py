@@ -28,7 +28,7 @@ from lagvae.model.likelihoods.likelihood import Scaled, sees_batch
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
-from lagvae.settings import GAMMA_LOW, FrontSettings, Settings
+from lagvae.settings import GAMMA_LOW, FrontSettings, Settings, front_recipe
 from lagvae.storage.checkpoint import load_checkpoint
 from lagvae.storage.files import read_json
 from lagvae.storage.folder import FRONT, Config, RunFolder
@@ -214,7 +214,7 @@ def _build_session(
     groups = size // group_size
     blocks = max(1, groups // GROUPS_PER_BLOCK)
     groups = groups // blocks * blocks
-    settings = settings.replace(batch_size=groups * group_size)
+    settings = settings.settled(front_recipe(front.divergence)).replace(batch_size=groups * group_size)
     trained = _unbiased(problem)
     base = build_session(trained, data, settings, model=model)
     network = Modulation(base.model, gain=front.gain).to(base.device).train()

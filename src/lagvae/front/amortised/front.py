@@ -20,7 +20,6 @@ from lagvae.front.front import Front, member_config
 from lagvae.front.point import FrontPoint
 from lagvae.model.vae import VAE
 from lagvae.problem.problem import Problem
-from lagvae.settings import FRONT_LEARNING_RATE
 from lagvae.training.fit import fit
 from lagvae.training.outcome.diagnosis import Diagnosis, round_outward, summarize
 from lagvae.training.outcome.solution import Solution, Status
@@ -128,7 +127,7 @@ class AmortisedFront(Front):
     ) -> Solution:
         if self.data is None:
             raise DataError(expected("the front's data to polish on", got="none", fix="load_front(folder, data=...)"))
-        rate = POLISH_RATE * (self.settings.primal.learning_rate or FRONT_LEARNING_RATE)
+        rate = POLISH_RATE * self.settings.primal.learning_rate
         settings = self.settings.replace(epochs=epochs, learning_rate=rate)
         return fit(
             solution.problem,

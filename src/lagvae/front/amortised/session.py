@@ -23,7 +23,7 @@ from lagvae.training.steps.session import Session
 
 FIRST = (1e-5, 0.01)
 """Factors of β and of γ at the beginning."""
-WARM_UP = ((0.5, 1650), (0.2, 660))
+WARM_UP = ((0.5, 2600), (0.2, 500))
 """When β's factor is 1, at the lowest and at the highest trained β: a share of the run, or steps if those are fewer."""
 TUNED = 6600
 """The length of the runs that those steps are for; in longer ones they grow with its square root."""

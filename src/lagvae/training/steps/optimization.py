@@ -12,7 +12,7 @@ from torch import nn
 
 from lagvae.errors import SettingError, expected, nearest
 from lagvae.optimizers import OptimizerFactory, named_optimizers
-from lagvae.settings import LEARNING_RATE, PrimalSettings
+from lagvae.settings import PrimalSettings
 
 
 def build_optimizer(
@@ -25,18 +25,18 @@ def build_optimizer(
     """
     if factory is not None:
         return factory(weights)
-    known = named_optimizers()
-    if settings.optimizer not in known:
-        fix = nearest(settings.optimizer, known)
-        raise SettingError(expected("an optimiser of torch.optim", got=f"'{settings.optimizer}'", fix=fix))
-    kind = known[settings.optimizer]
+    settings, known = settings.settled(), named_optimizers()
+    name = str(settings.optimizer)
+    if name not in known:
+        raise SettingError(expected("an optimiser of torch.optim", got=f"'{name}'", fix=nearest(name, known)))
+    kind = known[name]
     accepted = inspect.signature(kind).parameters
-    options: dict[str, Any] = {"lr": settings.learning_rate or LEARNING_RATE}
+    options: dict[str, Any] = {"lr": settings.learning_rate}
     if "betas" in accepted:
         options["betas"] = (settings.beta1, settings.beta2)
     if settings.weight_decay is not None:
         if "weight_decay" not in accepted:
-            got = f"weight_decay={settings.weight_decay:g} of {settings.optimizer}"
+            got = f"weight_decay={settings.weight_decay:g} of {name}"
             raise SettingError(expected("an optimiser that decays weights", got=got, fix="adamw"))
         options["weight_decay"] = settings.weight_decay
     if "fused" in accepted:
@@ -67,4 +67,6 @@ def rate_factor(step: int, total_steps: int, settings: PrimalSettings) -> float:
     if settings.schedule == "constant":
         return 1.0
     done = (step - warmup) / max(1, total_steps - warmup)
+    if settings.schedule == "trapezoidal":
+        return min(1.0, 2.0 * (1.0 - done))
     return 0.5 * (1.0 + math.cos(math.pi * done))

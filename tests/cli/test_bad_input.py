@@ -55,7 +55,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "too many words": (["train", EASY, "again", *RUN[2:]], "again"),
     "missing value": ([*RUN, "--epochs"], "--epochs.*try lagvae train --help"),
     "bad choice": (replaced("--activation", "gellu"), "'gellu'.*gelu"),
-    "bad schedule": (replaced("--schedule", "linear"), "'linear'.*cosine.*constant"),
+    "bad schedule": (replaced("--schedule", "linear"), r"'linear'(?=.*cosine)(?=.*constant)(?=.*trapezoidal)"),
     "bad precision": (replaced("--precision", "float16"), "'float16'.*float32"),
     "bad rule": (replaced("--dual", "forcast"), "expected a dual rule, got 'forcast'; try 'forecast'"),
     "bad optimiser": (replaced("--optimizer", "adm"), "expected an optimiser .* got 'adm'; try 'adam'"),

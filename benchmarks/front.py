@@ -84,7 +84,6 @@ RATE = 2e-3
 """Learning rate of fronts and of the runs beside them: the default."""
 HIGH_RATE = 3e-3
 """What some runs gain by."""
-RATES = (RATE, HIGH_RATE)
 EPOCHS = 30
 BOUNDS = (98, 104, 96, 101, 100, 105, 97, 103, 99, 102)
 """On neg_elbo, in an order in which the first few say most: 96 to 105."""
@@ -288,8 +287,9 @@ def page(points: dict[str, Any]) -> Iterator[str]:
             continue
         found, others, reference = points[name], beside(name), SETUPS[name].reference
         own = [run for run in others if "('schedule', 'trapezoidal')" in run]
-        theirs = [sum(f"('learning_rate', {rate})" in run for run in others if run not in own) for rate in RATES]
-        rates = [f"{n} at a learning rate of {rate:g}" for n, rate in zip(theirs, RATES, strict=True) if n]
+        theirs = [run for run in others if run not in own]
+        counts = [(rate, sum(f"('learning_rate', {rate})" in run for run in theirs)) for rate in (RATE, HIGH_RATE)]
+        rates = [f"{count} at a learning rate of {rate:g}" for rate, count in counts if count]
         rates += [f"{len(own)} by the front's own recipe"] if own else []
         yield f"## {name}\n"
         yield (

@@ -217,10 +217,10 @@ def test_values_that_are_taken(name: str, value: Any, kept: Any) -> None:
 def test_how_weights_descend_is_settled_where_nothing_is_asked_for(tmp_path: Path) -> None:
     """By Adam and a cosine for a run, by a front's own recipe for a front; what is written names what is taken."""
     small: dict[str, Any] = {"hidden": (8,), "latent_dim": 2, "epochs": 1, "device": "cpu", "progress": False}
-    lv.fit("min neg_elbo", "digits", out=tmp_path / "run", **small)
+    assert lv.fit("min neg_elbo", "digits", out=tmp_path / "run", **small).history[-1]["learning_rate"] <= 2e-3
     lv.fit_front("digits", divergence="none", out=tmp_path / "front", **small)
     lv.fit_front("digits", batch_size=500, out=tmp_path / "with mmd", **small)
-    asked = {"optimizer": "adam", "schedule": "constant"}
+    asked: dict[str, Any] = {"optimizer": "adam", "schedule": "constant", "learning_rate": 1e-3}
     lv.fit_front("digits", divergence="none", out=tmp_path / "asked", **asked, **small)
     lv.fit_front("digits", ["min neg_elbo"], method="dedicated", out=tmp_path / "runs", **small)
     names = ("learning_rate", "optimizer", "beta2", "weight_decay", "schedule")
@@ -228,12 +228,13 @@ def test_how_weights_descend_is_settled_where_nothing_is_asked_for(tmp_path: Pat
         "run": (2e-3, "adam", 0.999, None, "cosine"),
         "front": (2e-3, "adamw", 0.98, 0.1, "trapezoidal"),
         "with mmd": (2e-3, "adamw", 0.98, 0.1, "cosine"),
-        "asked": (2e-3, "adam", 0.98, None, "constant"),
+        "asked": (1e-3, "adam", 0.98, None, "constant"),
         "runs": (2e-3, "adam", 0.999, None, "cosine"),
     }.items():
         primal = settings_of(RunFolder(tmp_path / folder).read_config()).primal
         assert tuple(getattr(primal, name) for name in names) == expected
     session = build_session(lv.Problem.parse("min neg_elbo"), lv.open_data("digits"), Settings())
+    assert [group["lr"] for group in session.optimizer.param_groups] == [2e-3]
     assert type(session.optimizer) is torch.optim.Adam
     assert session.optimizer.defaults["betas"] == (0.9, 0.999)
 

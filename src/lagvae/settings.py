@@ -61,6 +61,28 @@ class NetworkSettings:
     """p(z): N(0, I), or a normalising flow that is learned with the networks."""
 
 
+RUN_RECIPE: dict[str, Any] = {"optimizer": "adam", "beta2": 0.999, "schedule": "cosine"}
+"""How the weights of a run descend where nothing else is asked for."""
+FRONT_RECIPE: dict[str, Any] = {
+    "optimizer": "adamw",
+    "beta2": 0.98,
+    "weight_decay": 0.1,
+    "schedule": "trapezoidal",
+}
+"""The same of an amortised front: small steps while it is decided which dimensions of z stay open, a decay apart from
+the gradients, and a rate that falls late.
+
+Source: AdamW [Loshchilov2019]; the trapezoid, as in [Haegele2024]."""
+
+
+def front_recipe(divergence: str) -> dict[str, Any]:
+    """Returns how the weights of a front over a divergence descend, or of one over none (``none``).
+
+    A divergence among few codes is mostly noise, which only a small learning rate averages: that needs a cosine's end.
+    """
+    return FRONT_RECIPE if divergence == "none" else {**FRONT_RECIPE, "schedule": "cosine"}
+
+
 @dataclass(frozen=True)
 class PrimalSettings:
     """How the weights descend."""
@@ -89,35 +111,12 @@ class PrimalSettings:
     balance: bool = True
     """Whether the loss is divided by the sum of its weights, so that multipliers do not act as learning rates."""
 
-    def settled(self, recipe: Mapping[str, Any] | None = None) -> PrimalSettings:
-        """Returns these settings with a recipe's where they have none; the recipe is a run's if none is given."""
-        recipe = RUN_RECIPE if recipe is None else recipe
+    def settled(self, recipe: Mapping[str, Any] = RUN_RECIPE) -> PrimalSettings:
+        """Returns these settings with a recipe's where they have none."""
         missing = {name: value for name, value in recipe.items() if getattr(self, name) is None}
         if "optimizer" not in missing and self.optimizer != recipe["optimizer"]:
             missing.pop("weight_decay", None)  # what decays adamw's weights is a penalty of adam's loss
         return dataclasses.replace(self, **missing)
-
-
-RUN_RECIPE: dict[str, Any] = {"optimizer": "adam", "beta2": 0.999, "schedule": "cosine"}
-"""How the weights of a run descend where nothing else is asked for."""
-FRONT_RECIPE: dict[str, Any] = {
-    "optimizer": "adamw",
-    "beta2": 0.98,
-    "weight_decay": 0.1,
-    "schedule": "trapezoidal",
-}
-"""The same of an amortised front: small steps while it is decided which dimensions of z stay open, a decay apart from
-the gradients, and a rate that falls late.
-
-Source: AdamW [Loshchilov2019]; the trapezoid, as in [Haegele2024]."""
-
-
-def front_recipe(divergence: str) -> dict[str, Any]:
-    """Returns how the weights of a front over a divergence descend, or of one over none (``none``).
-
-    A divergence among few codes is mostly noise, which only a small learning rate averages: that needs a cosine's end.
-    """
-    return FRONT_RECIPE if divergence == "none" else {**FRONT_RECIPE, "schedule": "cosine"}
 
 
 @dataclass(frozen=True)
@@ -255,8 +254,8 @@ class Settings:
             sections[section.name] = dataclasses.replace(part, **mine)
         return Settings(**sections)
 
-    def settled(self, recipe: Mapping[str, Any] | None = None) -> Settings:
-        """Returns these settings with how the weights descend settled: by a recipe, a run's if none is given."""
+    def settled(self, recipe: Mapping[str, Any] = RUN_RECIPE) -> Settings:
+        """Returns these settings with a recipe's where it is not said how the weights descend."""
         return dataclasses.replace(self, primal=self.primal.settled(recipe))
 
     def flat(self) -> dict[str, Any]:

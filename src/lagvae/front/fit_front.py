@@ -21,7 +21,7 @@ from lagvae.front.dedicated.ray_engine import RayEngine
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
-from lagvae.settings import FrontSettings, Settings, front_recipe, settings_or_preset
+from lagvae.settings import RUN_RECIPE, FrontSettings, Settings, front_recipe, settings_or_preset
 from lagvae.storage.files import read_json
 from lagvae.storage.folder import FRONT, RunFolder, claim_folder, held, settings_of
 from lagvae.tracking.trackers import require_trackers
@@ -123,7 +123,7 @@ def fit_front(
     if stack not in (None, 1) and method != "dedicated":
         raise SettingError(expected("no stack", got=f"{stack!r} for {method}", fix="method='dedicated'"))
     front, settings = _settings(front, settings_or_preset(settings, preset), changes, optimizer)
-    settings = settings.settled(front_recipe(front.divergence) if method == "amortised" else None)
+    settings = settings.settled(front_recipe(front.divergence) if method == "amortised" else RUN_RECIPE)
     if method != "amortised" and front != FrontSettings():
         unusual = dataclasses.asdict(front).items() - dataclasses.asdict(FrontSettings()).items()
         got = ", ".join(f"{name}={value}" for name, value in sorted(unusual))

@@ -13,7 +13,7 @@ LIMIT = 5.0
 
 Healthy steps stay under 2.3 on distortion and rate alone; the noise of a divergence among few codes reaches 7. One
 k times the usual moves weights by some k / (1 + k² / 1000)^0.5 learning rates before Adam forgets it: 17 at 20,
-which undid a front at 3e-3, and 5 at 5."""
+which undid a front at 3e-3, and 5 at 5 (with β₂ = 0.999; smaller ones move less)."""
 MEMORY = 0.99
 """The moving average's share of the step before."""
 

@@ -154,9 +154,11 @@ def read_amortised(
     if model is None:
         model = rebuild_model(config, where=str(folder.path), fix="lv.load_front(folder, model=my_vae)")
     settings = FrontSettings.of(config["front"])
-    network = Modulation(model, gain=settings.gain)
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    load_weights(network, weights, fix="those, or training it again")  # fronts of before are modulated otherwise
+    # Fronts of before have more splines, or are modulated otherwise.
+    splines = {"knots": len(weights["tables"]) // 2} if "tables" in weights else {}
+    network = Modulation(model, gain=settings.gain, **splines)
+    load_weights(network, weights, fix="those, or training it again")
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
     if made.points and made.status is not Status.DIVERGED:
         made.surface = surface_of(made.points, family_of(settings), divergence_of(_problem(settings)))

@@ -21,8 +21,8 @@ Layer = nn.Linear | _ConvNd
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Factors = tuple[Tensor, Tensor, Tensor]
 """1 + a, b and 1 + e of a layer; e is empty where inputs are not modulated."""
-KNOTS = 10
-"""How many splines there are along log β."""
+KNOTS = 5
+"""How many splines there are along log β; with more of them fewer members share a row, and less is learned of each."""
 SCALE_GAIN = 4.0
 """How much faster again a likelihood's log scales learn: fit, they follow residuals; late, they hold the fit back."""
 
@@ -52,6 +52,7 @@ class Modulation(nn.Module):
     Args:
         model: Any VAE whose networks contain linear or convolutional layers.
         gain: What the tables are multiplied by: an optimiser of fixed step size moves (a, b, e) that much faster.
+        knots: How many splines there are along log β.
 
     Raises:
         ShapeError: There is no such layer, two of them share their weights, or a weight is computed from others.
@@ -59,9 +60,9 @@ class Modulation(nn.Module):
     Source: feature-wise modulation [Perez2018]; one network for many weights of a loss [Dosovitskiy2020].
     """
 
-    def __init__(self, model: VAE, *, gain: float = 1.0) -> None:
+    def __init__(self, model: VAE, *, gain: float = 1.0, knots: int = KNOTS) -> None:
         super().__init__()
-        self.model, self.gain = model, gain
+        self.model, self.gain, self.knots = model, gain, knots
         self._names = _modulated_layers(model)
         layers = self._layers(model)
         # No e of the first layer: its inputs are the data, of which every member reads all.
@@ -70,7 +71,7 @@ class Modulation(nn.Module):
             n for layer, gate in zip(layers, gates, strict=True) for n in (_units(layer), _units(layer), gate)
         ]
         scales = model.likelihood.log_scales.numel() if isinstance(model.likelihood, Scaled) else 0
-        self.tables = nn.Parameter(torch.zeros(2 * KNOTS, sum(self._sizes) + scales))
+        self.tables = nn.Parameter(torch.zeros(2 * knots, sum(self._sizes) + scales))
 
     @contextmanager
     def at(self, conditions: Float[Tensor, "groups 2"]) -> Iterator[VAE]:
@@ -158,7 +159,7 @@ class Modulation(nn.Module):
         return likelihood.log_scales + SCALE_GAIN * self._read(self.tables[:, sum(self._sizes) :], conditions)
 
     def _read(self, tables: Tensor, conditions: Tensor) -> Tensor:
-        return self.gain * (shares_of(conditions, KNOTS) @ tables)
+        return self.gain * (shares_of(conditions, self.knots) @ tables)
 
 
 def shares_of(conditions: Float[Tensor, "groups 2"], knots: int) -> Float[Tensor, "groups entries"]:

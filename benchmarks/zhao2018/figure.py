@@ -1,14 +1,14 @@
 r"""The figure of the paper, from one run: mutual information against consistency, beside the published points.
 
     python benchmarks/zhao2018/figure.py                    the page and the pictures of what is there
-    python benchmarks/zhao2018/figure.py --train --epochs 530 --beta 0.17 4.4 --learning-rate 2e-3 \
-        --optimizer adamw --weight-decay 0.03 --out DIR
+    python benchmarks/zhao2018/figure.py --train --epochs 530 --beta 0.17 4.4 --weight-decay 0.03 --out DIR
     python benchmarks/zhao2018/figure.py --train --device cuda --beta 0.3 4 --epochs 1752 --batch-size 500 \
         --learning-rate 3e-3 --out DIR
 
 The second and the third train a front first, or go on with it, on a processor and on a graphics processor, and then
-measure the information of its members, which takes minutes more. What a front's recipe leaves open has changed since
-both were run: to have their numbers again, check out the commit that is named below, or that of their date.
+measure the information of its members, which takes minutes more. What is not named is as in every front without a
+divergence (``FRONT_RECIPE``). The recipe has changed since the graphics processor's was run: to have its numbers again,
+check out the commit of its date.
 
 The original's networks on MNIST. Where the paper has 26 LagVAE and 30 InfoVAE runs of 1.1 million steps each, this is
 one modulated network. The published axis "mutual information" reads like the rate. Compared is neg_elbo at a
@@ -55,7 +55,7 @@ def train(out: Path, device: str, beta: tuple[float, float], gain: float, **chan
     folder = HERE / ("processor" if device == "cpu" else "graphics")
     shutil.copy(out / "front.json", folder / "front.json")
     about = {
-        **changes,
+        **{name: getattr(front.settings.primal, name) for name in TAKEN},
         "beta": beta,
         "gain": gain,
         "hardware": hardware(device),
@@ -166,8 +166,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--batch-size", type=int, default=250)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--optimizer", default="adam")
-    parser.add_argument("--weight-decay", type=float, help="the optimiser's own if none is given")
+    parser.add_argument("--optimizer", help="a front's own if none is given")
+    parser.add_argument("--weight-decay", type=float, help="a front's own if none is given")
     parser.add_argument(
         "--beta",
         type=float,

@@ -20,7 +20,6 @@ from fronts_to_draw import amortised
 from lagvae.evaluation.evaluate import evaluate_model
 from lagvae.front.amortised.fit import _build_session
 from lagvae.front.amortised.front import AmortisedFront
-from lagvae.front.amortised.modulation import Modulation
 from lagvae.front.amortised.session import FIRST, WARM_UP_GAMMA, FrontSession, warm_up
 from lagvae.model.draw import Draw
 from lagvae.model.likelihoods.gaussian import FixedGaussian, LearnedGaussian, OptimalGaussian
@@ -171,13 +170,12 @@ def test_loaded_it_solves_the_same(trained_front: AmortisedFront) -> None:
     assert content["method"] == "amortised"
 
 
-def test_a_front_of_before_is_read_with_its_own_number_of_splines(tmp_path: Path) -> None:
+def test_a_front_of_before_is_refused(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(Modulation.__init__.__kwdefaults__, "knots", 10)
-        front = tiny(tmp_path)
-    loaded = lv.load_front(tmp_path)
-    assert isinstance(loaded, AmortisedFront)
-    assert_same_tensors(loaded.model_at(beta=0.5).state_dict(), front.model_at(beta=0.5).state_dict())
+        patch.setattr("lagvae.front.amortised.modulation.KNOTS", 10)
+        tiny(tmp_path)
+    with pytest.raises(lv.CheckpointError, match="training it again"):
+        lv.load_front(tmp_path)
 
 
 def test_its_points_are_a_table_too(trained_front: AmortisedFront) -> None:

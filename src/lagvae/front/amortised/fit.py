@@ -155,9 +155,8 @@ def read_amortised(
         model = rebuild_model(config, where=str(folder.path), fix="lv.load_front(folder, model=my_vae)")
     settings = FrontSettings.of(config["front"])
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    # Fronts of before have more splines, or are modulated otherwise.
-    splines = {"knots": len(weights["tables"]) // 2} if "tables" in weights else {}
-    network = Modulation(model, gain=settings.gain, **splines)
+    network = Modulation(model, gain=settings.gain)
+    # Fronts of before are modulated otherwise, and one with more splines was trained up to another β.
     load_weights(network, weights, fix="those, or training it again")
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
     if made.points and made.status is not Status.DIVERGED:

@@ -52,7 +52,6 @@ class Modulation(nn.Module):
     Args:
         model: Any VAE whose networks contain linear or convolutional layers.
         gain: What the tables are multiplied by: an optimiser of fixed step size moves (a, b, e) that much faster.
-        knots: How many splines there are along log β.
 
     Raises:
         ShapeError: There is no such layer, two of them share their weights, or a weight is computed from others.
@@ -60,9 +59,9 @@ class Modulation(nn.Module):
     Source: feature-wise modulation [Perez2018]; one network for many weights of a loss [Dosovitskiy2020].
     """
 
-    def __init__(self, model: VAE, *, gain: float = 1.0, knots: int = KNOTS) -> None:
+    def __init__(self, model: VAE, *, gain: float = 1.0) -> None:
         super().__init__()
-        self.model, self.gain, self.knots = model, gain, knots
+        self.model, self.gain = model, gain
         self._names = _modulated_layers(model)
         layers = self._layers(model)
         # No e of the first layer: its inputs are the data, of which every member reads all.
@@ -71,7 +70,7 @@ class Modulation(nn.Module):
             n for layer, gate in zip(layers, gates, strict=True) for n in (_units(layer), _units(layer), gate)
         ]
         scales = model.likelihood.log_scales.numel() if isinstance(model.likelihood, Scaled) else 0
-        self.tables = nn.Parameter(torch.zeros(2 * knots, sum(self._sizes) + scales))
+        self.tables = nn.Parameter(torch.zeros(2 * KNOTS, sum(self._sizes) + scales))
 
     @contextmanager
     def at(self, conditions: Float[Tensor, "groups 2"]) -> Iterator[VAE]:
@@ -159,7 +158,7 @@ class Modulation(nn.Module):
         return likelihood.log_scales + SCALE_GAIN * self._read(self.tables[:, sum(self._sizes) :], conditions)
 
     def _read(self, tables: Tensor, conditions: Tensor) -> Tensor:
-        return self.gain * (shares_of(conditions, self.knots) @ tables)
+        return self.gain * (shares_of(conditions, KNOTS) @ tables)
 
 
 def shares_of(conditions: Float[Tensor, "groups 2"], knots: int) -> Float[Tensor, "groups entries"]:

@@ -287,8 +287,8 @@ def page(points: dict[str, Any]) -> Iterator[str]:
             continue
         found, others, reference = points[name], beside(name), SETUPS[name].reference
         own = [run for run in others if "('schedule', 'trapezoidal')" in run]
-        theirs = [run for run in others if run not in own]
-        counts = [(rate, sum(f"('learning_rate', {rate})" in run for run in theirs)) for rate in (RATE, HIGH_RATE)]
+        usual = [run for run in others if run not in own]
+        counts = [(rate, sum(f"('learning_rate', {rate})" in run for run in usual)) for rate in (RATE, HIGH_RATE)]
         rates = [f"{count} at a learning rate of {rate:g}" for rate, count in counts if count]
         rates += [f"{len(own)} by the front's own recipe"] if own else []
         yield f"## {name}\n"

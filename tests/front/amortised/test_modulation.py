@@ -95,7 +95,7 @@ def test_scales_are_each_members_own_and_folded_with_the_rest(
     model, _ = perceptrons()
     model.likelihood = kind((5,))
     network, generator = trained(model), torch.Generator().manual_seed(3)
-    x = torch.randint(0, 5, (3, 4, 5), generator=generator).float()
+    x = torch.randint(0, 10, (3, 4, 5), generator=generator).float()
     parameters = torch.randn(3, 4, 5, generator=generator)
     found = network.log_likelihood(parameters, x, CONDITIONS)
     assert found.shape == (3, 4)
@@ -104,7 +104,7 @@ def test_scales_are_each_members_own_and_folded_with_the_rest(
         assert type(folded.likelihood) is kind
         ours = folded.likelihood.log_prob(parameters[group], x[group])
         torch.testing.assert_close(ours, found[group], rtol=1e-4, atol=1e-5)
-        assert (ours - model.eval().likelihood.log_prob(parameters[group], x[group])).abs().max() > 0.1
+        assert (ours - model.eval().likelihood.log_prob(parameters[group], x[group])).abs().max() > 0.5
     found.sum().backward()
     assert network.tables.grad is not None
     assert bool((network.tables.grad[:, -5:] != 0).any(0).all())

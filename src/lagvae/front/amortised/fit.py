@@ -154,8 +154,8 @@ def read_amortised(
     if model is None:
         model = rebuild_model(config, where=str(folder.path), fix="lv.load_front(folder, model=my_vae)")
     settings = FrontSettings.of(config["front"])
-    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     network = Modulation(model, gain=settings.gain)
+    weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     # Fronts of before are modulated otherwise, and one with more splines was trained up to another β.
     load_weights(network, weights, fix="those, or training it again")
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())

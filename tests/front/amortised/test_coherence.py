@@ -94,7 +94,7 @@ def test_nothing_is_solved_on_a_front_that_fell_apart(
 
 def test_a_front_that_really_diverges_says_so(tmp_path: Path) -> None:
     settings = {"hidden": (32,), "latent_dim": 4, "batch_size": 100, "epochs": 20, "progress": False}
-    front = lv.fit_front("digits", divergence="none", learning_rate=0.1, out=tmp_path, **settings)
+    front = lv.fit_front("digits", divergence="none", optimizer="sgd", learning_rate=0.1, out=tmp_path, **settings)
     assert front.status is lv.Status.DIVERGED
     assert "try a lower learning_rate" in front.message
     assert lv.fit_front("digits", divergence="none", **settings).status is lv.Status.FEASIBLE

@@ -430,7 +430,7 @@ def test_a_prior_that_is_learned_is_modulated_with_the_rest() -> None:
     for _ in range(3):  # a coupling begins as none at all
         session.take_step()
     names, sizes = session.model._names, session.model._sizes
-    moved = [float(part.abs().sum()) for part in session.model.tables.grad.split(sizes, dim=-1)]  # type: ignore[union-attr]
+    moved = [float(part.abs().sum()) for part in session.model.entries.grad.split(sizes, dim=-1)]  # type: ignore[union-attr]
     by_layer = {name: sum(moved[3 * i : 3 * i + 3]) for i, name in enumerate(names)}
     couplings = [value for name, value in by_layer.items() if name.startswith("prior.")]
     assert len(couplings) == 16

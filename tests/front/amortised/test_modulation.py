@@ -47,7 +47,7 @@ def convolutions() -> tuple[lv.VAE, tuple[int, ...]]:
 def trained(model: lv.VAE) -> Modulation:
     """A modulation that does something."""
     network = Modulation(model)
-    nn.init.normal_(network.tables, std=0.3, generator=torch.Generator().manual_seed(2))
+    nn.init.normal_(network.entries, std=0.3, generator=torch.Generator().manual_seed(2))
     return network
 
 
@@ -106,8 +106,8 @@ def test_scales_are_each_members_own_and_folded_with_the_rest(
         torch.testing.assert_close(ours, found[group], rtol=1e-4, atol=1e-5)
         assert (ours - model.eval().likelihood.log_prob(parameters[group], x[group])).abs().max() > 0.5
     found.sum().backward()
-    assert network.tables.grad is not None
-    assert bool((network.tables.grad[:, -5:] != 0).any(0).all())
+    assert network.entries.grad is not None
+    assert bool((network.entries.grad[:, -5:] != 0).any(0).all())
 
 
 @pytest.mark.parametrize("build", [perceptrons, convolutions])
@@ -165,7 +165,7 @@ def test_what_one_end_of_the_family_learns_leaves_the_other_alone() -> None:
     with network.at(ends[1:]) as modulated:
         modulated.posterior(torch.rand(3, *shape)).mean.square().sum().backward()
     with torch.no_grad():
-        network.tables -= network.tables.grad
+        network.entries -= network.entries.grad
     after = [network.fold(end).state_dict() for end in ends]
     assert all(torch.equal(before[0][name], tensor) for name, tensor in after[0].items())
     assert not all(torch.equal(before[1][name], tensor) for name, tensor in after[1].items())

@@ -149,7 +149,7 @@ def test_a_front_notices_too(tmp_path: Path, what: str) -> None:
             DATA, out=tmp_path / "front", checkpoint_seconds=0.0, likelihood="gaussian", epochs=4, **SMALL
         )
     assert front.status == "diverged"
-    assert re.match(message.format(7 + delay).replace(r"encoder\.\S+", "tables"), front.message), front.message
+    assert re.match(message.format(7 + delay).replace(r"encoder\.\S+", "entries"), front.message), front.message
     assert front.steps == 5
 
 

@@ -156,7 +156,7 @@ def read_amortised(
     settings = FrontSettings.of(config["front"])
     network = Modulation(model, gain=settings.gain)
     weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    # Fronts of before are modulated otherwise, and one with more splines was trained up to another β.
+    # Fronts of before are modulated otherwise; what their tables are called, or their size, tells.
     load_weights(network, weights, fix="those, or training it again")
     made = AmortisedFront(**read_fields(folder, content, data=data), network=network.eval())
     if made.points and made.status is not Status.DIVERGED:

@@ -20,7 +20,7 @@ Layer = nn.Linear | _ConvNd
 """What is modulated."""
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Factors = tuple[Tensor, Tensor, Tensor]
-"""1 + a, b and 1 + e of a layer; e is empty where inputs are not modulated."""
+"""1 + a, b and exp(e) of a layer; e is empty where inputs are not modulated."""
 KNOTS = 5
 """How many splines there are along log β; with more of them fewer members share a row, and less is learned of each."""
 SCALE_GAIN = 4.0
@@ -28,7 +28,7 @@ SCALE_GAIN = 4.0
 
 
 class Modulation(nn.Module):
-    """x ↦ (1 + a) ∘ (W ((1 + e) ∘ x) + bias) + b in place of x ↦ W x + bias, in every linear and convolutional layer.
+    """x ↦ (1 + a) ∘ (W (exp(e) ∘ x) + bias) + b in place of x ↦ W x + bias, in every linear and convolutional layer.
 
     (a, b, e) is a function of the condition c, unit by unit (channel by channel):
 
@@ -38,11 +38,11 @@ class Modulation(nn.Module):
     that at first every condition sees the model as it is. What is learned at one end of the family leaves the other
     end alone. At a fixed c it is constant, and
 
-        W' = (1 + a) ∘ W ∘ (1 + e)ᵀ,    bias' = (1 + a) ∘ bias + b:
+        W' = (1 + a) ∘ W ∘ exp(e)ᵀ,    bias' = (1 + a) ∘ bias + b:
 
     every member of the family *is* an ordinary network of the model's own shape, see :meth:`fold`. Without e the
-    decoder could not switch off a dimension of z for one condition and read it for another; the first layer, which
-    reads the data, has none. A layer without a bias is scaled and not shifted.
+    decoder could not switch off a dimension of z for one condition and read it for another; by factors it does so
+    little by little. The first layer, which reads the data, has none. A layer without a bias is scaled and not shifted.
 
     A likelihood with scales of its own (σ of a Gaussian, r of counts) has their logarithms shifted likewise.
 
@@ -70,7 +70,7 @@ class Modulation(nn.Module):
             n for layer, gate in zip(layers, gates, strict=True) for n in (_units(layer), _units(layer), gate)
         ]
         scales = model.likelihood.log_scales.numel() if isinstance(model.likelihood, Scaled) else 0
-        self.tables = nn.Parameter(torch.zeros(2 * KNOTS, sum(self._sizes) + scales))
+        self.entries = nn.Parameter(torch.zeros(2 * KNOTS, sum(self._sizes) + scales))
 
     @contextmanager
     def at(self, conditions: Float[Tensor, "groups 2"]) -> Iterator[VAE]:
@@ -117,12 +117,12 @@ class Modulation(nn.Module):
 
         Both are compared on two examples, with tables that are not 0.
         """
-        likelihood, device = self.model.likelihood, self.tables.device
+        likelihood, device = self.model.likelihood, self.entries.device
         generator = torch.Generator().manual_seed(0)
-        tables, was_training = self.tables.clone(), self.model.training
+        entries, was_training = self.entries.clone(), self.model.training
         try:
-            noise = torch.randn(self.tables.shape, generator=generator)
-            self.tables.copy_(noise.mul_(0.1 / self.gain))
+            noise = torch.randn(self.entries.shape, generator=generator)
+            self.entries.copy_(noise.mul_(0.1 / self.gain))
             self.model.eval()
             condition = torch.zeros(2, device=device)
             raw = torch.rand(2, *event_shape, generator=generator).to(device)
@@ -138,7 +138,7 @@ class Modulation(nn.Module):
                 (decoded, folded.decoder(posterior.mean)),
             )
         finally:
-            self.tables.copy_(tables)
+            self.entries.copy_(entries)
             self.model.train(was_training)
         if not all(torch.allclose(one, other, rtol=1e-2, atol=1e-2, equal_nan=True) for one, other in pairs):
             got = "weights that something else uses too, or changes before they are used"
@@ -150,15 +150,15 @@ class Modulation(nn.Module):
         return [layer for name in self._names if isinstance(layer := modules[name], Layer)]
 
     def _factors(self, conditions: Tensor) -> list[Factors]:
-        """Returns 1 + a and b [groups, units], 1 + e [groups, inputs or 0] of each layer."""
-        parts = self._read(self.tables[:, : sum(self._sizes)], conditions).split(self._sizes, dim=-1)
-        return [(1 + a, b, 1 + e) for a, b, e in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
+        """Returns 1 + a and b [groups, units], exp(e) [groups, inputs or 0] of each layer."""
+        parts = self._read(self.entries[:, : sum(self._sizes)], conditions).split(self._sizes, dim=-1)
+        return [(1 + a, b, e.exp()) for a, b, e in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
 
     def _log_scales(self, likelihood: Scaled, conditions: Tensor) -> Float[Tensor, "groups scales"]:
-        return likelihood.log_scales + SCALE_GAIN * self._read(self.tables[:, sum(self._sizes) :], conditions)
+        return likelihood.log_scales + SCALE_GAIN * self._read(self.entries[:, sum(self._sizes) :], conditions)
 
-    def _read(self, tables: Tensor, conditions: Tensor) -> Tensor:
-        return self.gain * (shares_of(conditions, KNOTS) @ tables)
+    def _read(self, entries: Tensor, conditions: Tensor) -> Tensor:
+        return self.gain * (shares_of(conditions, KNOTS) @ entries)
 
 
 def shares_of(conditions: Float[Tensor, "groups 2"], knots: int) -> Float[Tensor, "groups entries"]:

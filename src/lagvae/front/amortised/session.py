@@ -106,7 +106,7 @@ class FrontSession(Session):
 
     def _limit_gradients(self) -> None:
         # Whatever passes through a layer is in the tables' gradient: a norm of all is 5 % of a step, and says no more.
-        norm = torch.linalg.vector_norm(self.model.tables.grad)
+        norm = torch.linalg.vector_norm(self.model.entries.grad)
         self._clipping(self.model.parameters(), norm, look=self.record is None)
 
     def _generators(self) -> list[torch.Generator]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -108,6 +109,20 @@ def test_scales_are_each_members_own_and_folded_with_the_rest(
     found.sum().backward()
     assert network.entries.grad is not None
     assert bool((network.entries.grad[:, -5:] != 0).any(0).all())
+
+
+def test_inputs_are_gated_by_the_exponential_of_what_the_tables_say_but_not_the_data() -> None:
+    """Splines add up to 1: a table that is log 3 / gain everywhere, as e alone, makes W' = 3 W."""
+    model, _ = perceptrons()
+    network = Modulation(model, gain=2.0)
+    for e in network.entries.detach().split(network._sizes, dim=-1)[2::3]:
+        e.fill_(math.log(3.0) / 2.0)
+    folded = network.fold(torch.tensor([0.3, -1.0]))
+    ours, theirs = folded.state_dict(), model.state_dict()
+    first, *_ = network._names
+    for name, tensor in theirs.items():
+        tripled = name.endswith("weight") and not name.startswith(first)
+        torch.testing.assert_close(ours[name], 3 * tensor if tripled else tensor)
 
 
 @pytest.mark.parametrize("build", [perceptrons, convolutions])

@@ -45,14 +45,14 @@ class Family:
     def draw(self, blocks: int, groups: int, generator: torch.Generator) -> Float[Tensor, "blocks groups 2"]:
         """Draws conditions, one for each group of examples; the groups of a block are neighbours in β and share γ.
 
-        β goes up to 1.3 times the highest. The density of log β grows along a line, from 0.7 to 1.3 of the uniform
-        one, and is stratified: each of ``blocks · groups`` equal parts of it is drawn from once, in order. γ is the
+        β goes up to ``BEYOND`` times the highest. Log β has the density 1 + ``TILT`` (2 s - 1), s in [0, 1],
+        and is stratified: each of ``blocks · groups`` equal parts of the density is drawn from once, in order. γ is the
         lowest, but for ``share`` of the blocks, where it is log-uniform.
         """
         device = generator.device
         within = torch.rand(blocks, groups, generator=generator, device=device)
         strata = torch.arange(blocks * groups, device=device).reshape(blocks, groups)
-        quantile = (strata + within) / (blocks * groups)
+        quantile = (strata + within) / (blocks * groups)  # of the density, whose integral is (1 - TILT) s + TILT s²
         beta = 2 * quantile / (1 - TILT + ((1 - TILT) ** 2 + 4 * TILT * quantile).sqrt())
         chosen, uniform = torch.rand(2, blocks, 1, generator=generator, device=device)
         gamma = torch.where(chosen < self.share, uniform, 0.0).expand_as(beta)

@@ -12,7 +12,7 @@ import pytest
 
 import lagvae as lv
 from lagvae.evaluation.estimate import Estimate
-from lagvae.front.amortised.coherence import find_incoherence
+from lagvae.front.amortised.coherence import find_collapse, find_incoherence
 from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.point import FrontPoint
 
@@ -74,6 +74,14 @@ def test_members_that_pay_for_a_divergence_are_left_out() -> None:
     assert find_incoherence([*map(on_the_curve, BETAS), member(1.0, 500.0, 500.0, gamma=1e4)], NOWHERE) == ""
 
 
+def test_codes_that_gain_less_than_a_tenth_of_a_nat_are_worth_nothing() -> None:
+    points = [member(1.0, 50.0, 50.0, gamma=1e4), member(0.1, 20.0, 5.0), member(1.0, 22.0, 0.5)]
+    assert find_collapse(points, [20.61, 30.0]) == ""  # 20 + 0.1 * 5, and a tenth
+    message = find_collapse(points, [30.0, 20.59])
+    assert "at β = 0.1, its lowest, it is no better than without them (rate 5 nats); try a lower" in message
+    assert find_collapse([member(0.1, 20.0, math.nan)], [30.0]) != ""
+
+
 def test_nothing_is_solved_on_a_front_that_fell_apart(
     trained_front: AmortisedFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,4 +105,7 @@ def test_a_front_that_really_diverges_says_so(tmp_path: Path) -> None:
     front = lv.fit_front("digits", divergence="none", optimizer="sgd", learning_rate=0.1, out=tmp_path, **settings)
     assert front.status is lv.Status.DIVERGED
     assert "try a lower learning_rate" in front.message
-    assert lv.fit_front("digits", divergence="none", **settings).status is lv.Status.FEASIBLE
+    held = lv.fit_front("digits", divergence="none", **settings)
+    assert (held.status, held.message) == (lv.Status.FEASIBLE, "trained; solve problems on it")
+    collapsed = lv.fit_front("digits", divergence="none", learning_rate=0.1, **settings)
+    assert collapsed.message.startswith("trained, but codes are worth nothing to it: at β = 0.1")

@@ -170,10 +170,22 @@ def test_loaded_it_solves_the_same(trained_front: AmortisedFront) -> None:
     assert content["method"] == "amortised"
 
 
-def test_a_front_of_before_is_refused(tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
+def test_a_front_of_before_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
         patch.setattr("lagvae.front.amortised.modulation.KNOTS", 10)
         tiny(tmp_path)
+    with pytest.raises(lv.CheckpointError, match="training it again"):
+        lv.load_front(tmp_path)
+
+
+def test_a_front_whose_gates_had_another_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny(tmp_path)
+
+    def load_older(*args: Any, **options: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        tensors, state = load_checkpoint(*args, **options)
+        return {name.replace("entries", "tables"): tensor for name, tensor in tensors.items()}, state
+
+    monkeypatch.setattr("lagvae.front.amortised.fit.load_checkpoint", load_older)
     with pytest.raises(lv.CheckpointError, match="training it again"):
         lv.load_front(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Does a front hold together? No member may be far worse than another, or than no code at all, at its own weights."""
+"""Does a front hold together, and is a code worth anything to it? What its members reach, against no code at all."""
 
 from __future__ import annotations
 
@@ -37,4 +37,26 @@ def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, pa
     return (
         f"the member of β = {betas[worst]:.3g} is {excess[worst]:.3g} nats worse at its own weights than another, or"
         " than without a code: training did not hold there; try a lower learning_rate"
+    )
+
+
+WORTH = 0.1
+"""Nats that codes have to gain at the lowest β."""
+
+
+def find_collapse(points: Sequence[FrontPoint], blind: Sequence[float], *, part: str = "train") -> str:
+    """Says that codes are worth nothing to a front; "" where they are.
+
+        min_j D_j⁰ - (D_0 + β_0 R_0) < 0.1 nat,    of the member of the lowest β_0, for which a code is cheapest
+
+    Arguments as of :func:`find_incoherence`.
+    """
+    lowest = next(point for point in points if not point.gamma)
+    distortion, rate = (lowest.value(name, part) for name in ("distortion", "rate"))
+    beta = float(lowest.beta or 0)
+    if min(blind) - (distortion + beta * rate) >= WORTH:
+        return ""
+    return (
+        f"trained, but codes are worth nothing to it: at β = {beta:.3g}, its lowest, it is no better than without them"
+        f" (rate {rate:.2g} nats); try a lower learning_rate, more epochs or a lower beta_low"
     )

@@ -16,7 +16,7 @@ from torch import nn
 from lagvae.data.dataset import Data
 from lagvae.errors import CheckpointError, SettingError, expected
 from lagvae.evaluation.evaluate import divergence_of, evaluate_model
-from lagvae.front.amortised.coherence import find_incoherence
+from lagvae.front.amortised.coherence import find_collapse, find_incoherence
 from lagvae.front.amortised.family import Family
 from lagvae.front.amortised.front import AmortisedFront
 from lagvae.front.amortised.modulation import Modulation
@@ -123,9 +123,11 @@ def _train(
     )
     if status is None:
         made.points = _measure(session, problem, opened, settings, show=progress)
-        if trouble := find_incoherence(made.points, _measure_blind(session, opened, settings)):
+        blind = _measure_blind(session, opened, settings)
+        if trouble := find_incoherence(made.points, blind):
             made.status, made.message = Status.DIVERGED, trouble
         else:
+            made.message = find_collapse(made.points, blind) or made.message
             made.surface = surface_of(made.points, session.family, divergence_of(problem))
     if made.folder is not None and status is not Status.STOPPED:
         made.write()

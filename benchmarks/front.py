@@ -12,11 +12,12 @@ each β, and at the two bounds that are best at β = 1.7 and 3. What was trained
 1e-3, when that was the default, counts as well: the grid of ``regret.py`` and its runs of most and least information at
 neg_elbo <= 99, 102 and 106.
 
-A *gain* is the least D + βR over all of these at a β's own weight (so also of runs that were trained for another
-weight) minus the front's: positive where the front is better. Hypervolumes are of (distortion, rate) in nats² up to the
+A *gain* is the least D + βR over such runs at a β's own weight (so also of runs that were trained for another weight)
+minus the front's: positive where the front is better. Hypervolumes are of (distortion, rate) in nats² up to the
 point that is named; a point counts as dominated if another is 0.2 nat better in both. Bounds that were solved on the
 front are measured again on the whole training data. *Methods* on MNIST are compared at equal epochs a run, and at equal
-total time: with as many epochs a run as make the time of all runs together that of the front. Results:
+total time: with as many epochs a run as make the time of all runs together that of the front. On MNIST fronts and runs
+by the front's own recipe are trained with two more *seeds* each, and compared by their means. Results:
 ``results/front.md``, points in ``results/front_points.json``, the other runs in ``front_runs.jsonl`` and
 ``regret_runs.jsonl``.
 """
@@ -26,10 +27,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +77,10 @@ class Setup:
             for dual in ("warmup", "fixed")
         ]
 
-    def rivals(self) -> list[Run]:
+    def rivals(self, seed: int = 0) -> list[Run]:
         """Returns a warmed-up run for each β that descends as the front does."""
-        return [run for run in self.runs(learning_rate=RATE, **FRONT_RECIPE) if run.dual == "warmup"]
+        runs = self.runs(learning_rate=RATE, **FRONT_RECIPE)
+        return [replace(run, seed=seed) for run in runs if run.dual == "warmup"]
 
 
 RATE = 2e-3
@@ -90,6 +93,8 @@ BOUNDS = (98, 104, 96, 101, 100, 105, 97, 103, 99, 102)
 TIME_RATIO = 1.21
 """Of a front's step to a plain run's, as ``--time`` measures it: what makes total times equal."""
 LETTERS = "ABCDE"
+SEEDS = (0, 1, 2)
+"""Of MNIST's fronts and of the runs by their recipe, to compare means."""
 
 
 def settings_of(epochs: int, rate: float = RATE) -> tuple[tuple[str, Any], ...]:
@@ -144,7 +149,12 @@ SETUPS = {
 }
 
 
-def train_front(name: str, device: str) -> dict[str, Any]:
+def key_of(name: str, seed: int) -> str:
+    """Returns the name of a setup's front with a seed."""
+    return f"{name}, seed {seed}" if seed else name
+
+
+def train_front(name: str, device: str, seed: int = 0) -> dict[str, Any]:
     """Trains a setup's front, solves problems on it, and returns points and what was measured."""
     import torch
 
@@ -153,9 +163,9 @@ def train_front(name: str, device: str) -> dict[str, Any]:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     setup = SETUPS[name]
-    settings = {"activation": "softplus", "learning_rate": RATE, "device": device, **setup.settings}
+    settings = {"activation": "softplus", "learning_rate": RATE, "device": device, "seed": seed, **setup.settings}
     if settings.pop("network", "mlp") == "convolutional":
-        settings["model"] = convolutional_vae(settings.pop("latent_dim"), seed=0)
+        settings["model"] = convolutional_vae(settings.pop("latent_dim"), seed=seed)
     began = time.process_time()
     front = lv.fit_front(setup.data, divergence="none", progress=False, **settings)
     assert isinstance(front, AmortisedFront)
@@ -222,6 +232,11 @@ def values(record: Record, part: str) -> tuple[float, float]:
     return found["distortion"][0], found["rate"][0]
 
 
+def least_loss(beta: float, points: Sequence[tuple[float, float]]) -> float:
+    """Returns the least D + βR of points (D, R); NaN of none."""
+    return min((distortion + beta * rate for distortion, rate in points), default=math.nan)
+
+
 def trained(runs: Sequence[Run]) -> dict[Run, Record]:
     """Returns the records of the runs that are there, and reached their end, from either file."""
     caches = [Cache(RESULTS / f"{name}_runs.jsonl") for name in ("front", "regret")]
@@ -273,6 +288,28 @@ def compare_methods(front: dict[str, Any]) -> Iterator[str]:
     yield "the training data; of the front, among the problems that are solved on it below.\n"
 
 
+def compare_seeds(points: dict[str, Any]) -> Iterator[str]:
+    """Yields the tables of MNIST's fronts beside runs by their recipe at the same β: means of D + βR over seeds."""
+    setup = SETUPS["mnist"]
+    fronts = [points[key] for key in (key_of("mnist", seed) for seed in SEEDS) if key in points]
+    runs = [trained(setup.rivals(seed)) for seed in SEEDS]
+    if len(fronts) < len(SEEDS) or any(len(found) < len(setup.betas) for found in runs):
+        return
+    for part in ("train", "test"):
+        yield f"**seeds, {part}**: D + βR of {len(SEEDS)} fronts and of {len(SEEDS)} runs by their recipe at each β\n"
+        yield "| β | fronts | mean | runs | mean | gain | standard error |"
+        yield "| --- | --- | --- | --- | --- | --- | --- |"
+        for index, beta in enumerate(setup.betas):
+            members = [front["members"][f"{beta:g}"][part] for front in fronts]
+            ours = np.array([member["distortion"] + beta * member["rate"] for member in members])
+            theirs = np.array([np.dot(values([*found.values()][index], part), (1.0, beta)) for found in runs])
+            error = np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / len(SEEDS))
+            words = [", ".join(f"{loss:.2f}" for loss in losses) for losses in (ours, theirs)]
+            means = f"{theirs.mean() - ours.mean():+.2f} | {error:.2f}"
+            yield f"| {beta:g} | {words[0]} | {ours.mean():.2f} | {words[1]} | {theirs.mean():.2f} | {means} |"
+        yield ""
+
+
 def page(points: dict[str, Any]) -> Iterator[str]:
     """Yields the page."""
     from lagvae.front.pareto import dominated, hypervolume
@@ -288,6 +325,7 @@ def page(points: dict[str, Any]) -> Iterator[str]:
         found, others, reference = points[name], beside(name), SETUPS[name].reference
         own = [run for run in others if "('schedule', 'trapezoidal')" in run]
         usual = [run for run in others if run not in own]
+        recipes = {"a run's recipe": usual, "the front's own": own}
         counts = [(rate, sum(f"('learning_rate', {rate})" in run for run in usual)) for rate in (RATE, HIGH_RATE)]
         rates = [f"{count} at a learning rate of {rate:g}" for rate, count in counts if count]
         rates += [f"{len(own)} by the front's own recipe"] if own else []
@@ -299,17 +337,20 @@ def page(points: dict[str, Any]) -> Iterator[str]:
         )
         if name == "mnist":
             yield from compare_methods(found)
+            yield from compare_seeds(points)
         for part in ("train", "test"):
             theirs = np.array([run[part] for run in others.values()])
             ours = np.array(found["points"][part])
             yield f"**{part}**\n"
-            yield "| β | D | R | D + R | D + βR | best other run | gain |"
-            yield "| --- | --- | --- | --- | --- | --- | --- |"
+            yield f"| β | D | R | D + R | D + βR |{''.join(f' best by {words} | gain |' for words in recipes)}"
+            yield f"|{' --- |' * (5 + 2 * len(recipes))}"
             for beta, member in found["members"].items():
                 d, r = member[part]["distortion"], member[part]["rate"]
-                best = min(theirs @ np.array([1.0, float(beta)])) if len(theirs) else float("nan")
                 loss = d + float(beta) * r
-                yield f"| {beta} | {d:.2f} | {r:.2f} | {d + r:.2f} | {loss:.2f} | {best:.2f} | {best - loss:+.2f} |"
+                bests = [least_loss(float(beta), [others[run][part] for run in runs]) for runs in recipes.values()]
+                cells = [f"{value:.2f}" for value in (d, r, d + r, loss)]
+                cells += [cell for best in bests for cell in (f"{best:.2f}", f"{best - loss:+.2f}")]
+                yield f"| {beta} | {' | '.join(cells)} |"
             if len(theirs):
                 lost = dominated(ours, by=theirs, margin=MARGIN).mean()
                 won = dominated(theirs, by=ours, margin=MARGIN).mean()
@@ -343,11 +384,14 @@ def main() -> None:
             "date": datetime.date.today().isoformat(),
         }
     for name in arguments.setups if arguments.train else ():
-        if name not in points:
-            points[name] = train_front(name, arguments.device)
-            POINTS.write_text(json.dumps(points, indent=1) + "\n")
+        seeds = SEEDS if name == "mnist" else (0,)
+        for key, seed in ((key_of(name, seed), seed) for seed in seeds):
+            if key not in points:
+                points[key] = train_front(name, arguments.device, seed)
+                POINTS.write_text(json.dumps(points, indent=1) + "\n")
         cache = Cache(RESULTS / ("regret_runs.jsonl" if name == "mnist" else "front_runs.jsonl"))
-        asked = [*SETUPS[name].rivals(), *SETUPS[name].runs(learning_rate=RATE)]
+        rivals = [run for seed in seeds for run in SETUPS[name].rivals(seed)]
+        asked = [*rivals, *SETUPS[name].runs(learning_rate=RATE)]
         cache.fill(asked, jobs=arguments.jobs, device=arguments.device)
         if name == "mnist":
             runs = [run for method in reversed(methods().values()) for run in method if run not in cache]

@@ -292,7 +292,7 @@ def compare_seeds(points: dict[str, Any]) -> Iterator[str]:
     """Yields the tables of MNIST's fronts beside runs by their recipe at the same β: means of D + βR over seeds."""
     setup = SETUPS["mnist"]
     fronts = [points[key] for key in (key_of("mnist", seed) for seed in SEEDS) if key in points]
-    runs = [trained(setup.rivals(seed)) for seed in SEEDS]
+    runs = [[*trained(setup.rivals(seed)).values()] for seed in SEEDS]
     if len(fronts) < len(SEEDS) or any(len(found) < len(setup.betas) for found in runs):
         return
     for part in ("train", "test"):
@@ -302,7 +302,7 @@ def compare_seeds(points: dict[str, Any]) -> Iterator[str]:
         for index, beta in enumerate(setup.betas):
             members = [front["members"][f"{beta:g}"][part] for front in fronts]
             ours = np.array([member["distortion"] + beta * member["rate"] for member in members])
-            theirs = np.array([np.dot(values([*found.values()][index], part), (1.0, beta)) for found in runs])
+            theirs = np.array([np.dot(values(found[index], part), (1.0, beta)) for found in runs])
             error = np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / len(SEEDS))
             words = [", ".join(f"{loss:.2f}" for loss in losses) for losses in (ours, theirs)]
             means = f"{theirs.mean() - ours.mean():+.2f} | {error:.2f}"

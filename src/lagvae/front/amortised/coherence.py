@@ -9,6 +9,9 @@ import numpy as np
 from lagvae.front.point import FrontPoint
 from lagvae.training.outcome.runaway import is_beaten
 
+WORTH = 0.1
+"""Nats that codes have to gain at the lowest β."""
+
 
 def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, part: str = "train") -> str:
     """Says at which weights one network failed to hold its family; "" where it holds all of it.
@@ -38,10 +41,6 @@ def find_incoherence(points: Sequence[FrontPoint], blind: Sequence[float], *, pa
         f"the member of β = {betas[worst]:.3g} is {excess[worst]:.3g} nats worse at its own weights than another, or"
         " than without a code: training did not hold there; try a lower learning_rate"
     )
-
-
-WORTH = 0.1
-"""Nats that codes have to gain at the lowest β."""
 
 
 def find_collapse(points: Sequence[FrontPoint], blind: Sequence[float], *, part: str = "train") -> str:

@@ -10,7 +10,14 @@ import pytest
 from rich.console import Console
 
 import lagvae as lv
-from lagvae.training.progress import LiveTable, PlainLines, constraint_table, format_price, short_exponent
+from lagvae.training.progress import (
+    LiveTable,
+    PlainLines,
+    constraint_table,
+    format_price,
+    short_exponent,
+    staged_progress,
+)
 from tiny_runs import run
 
 
@@ -82,6 +89,41 @@ def test_a_long_run_says_something_every_minute(solution: lv.Solution, monkeypat
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line.split()[1] for line in lines] == ["150/100000", "300/100000"]
     assert lines[0].endswith("left 11.1 h")
+
+
+def test_a_long_measurement_says_something_every_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    console = Console(file=io.StringIO(), width=80)
+    with staged_progress(show=True, before="point 1 of 2: ", console=console) as stage:
+        for what in ("codes", "log-likelihood"):
+            advance = stage(what, 100)
+            for _ in range(10):
+                now += 8.0
+                advance(10)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines == ["point 1 of 2: codes 80%", "point 1 of 2: log-likelihood 60%"]
+
+
+def test_a_short_measurement_says_nothing_in_a_log() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with staged_progress(show=True, console=console) as stage:
+        stage("codes", 2)(2)
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_a_front_shows_means_over_all_weights(solution: lv.Solution) -> None:
+    record = {**solution.history[-1], "weights": {}, "constraints": {}, "beta": None, "gamma": None}
+    console = Console(file=io.StringIO(), width=80)
+    console.print(constraint_table(record))
+    with PlainLines(console, 18, 0, 3) as display:
+        display.show(record)
+    *table, line = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    rate = f"{record['terms']['rate']:.2f}"
+    assert table[0].split(maxsplit=1) == ["term", "mean over all weights"]
+    assert ["rate", rate] in [row.split() for row in table]
+    assert f"epoch 3.0/3 mean over all weights: distortion {record['terms']['distortion']:.2f} rate {rate} " in line
+    assert "beta" not in line
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def fit_front(
         if method == "amortised":
             opened = opened.hold_out(settings.dual.held_out, seed=settings.execution.seed)
             if model is None:
-                common["settings"], _ = settle_likelihood(settings, opened)
+                common["settings"], common["choice"] = settle_likelihood(settings, opened)
             return fit_amortised(opened, front=front, **common)
         chosen = RayEngine() if engine == "ray" else None
         return fit_dedicated(asked, opened, method=method, stack=stack, engine=chosen, **common)

@@ -47,6 +47,9 @@ def make_display(
     return PlainLines(console, total_steps, first_step, epochs)
 
 
+MEANS = "mean over all weights"
+"""What a front measures while it trains."""
+MINUTE = 60.0
 FEW_STEPS = 200
 """Below so many steps most networks have hardly left their start: small data sets want more epochs than large ones."""
 
@@ -144,11 +147,12 @@ class PlainLines:
         step, now = record["step"], time.monotonic()
         is_last = step >= self.total
         quiet = now - self.last
-        if not is_last and quiet < 60 and (step - self.shown < self.total / 20 or quiet < 1):
+        if not is_last and quiet < MINUTE and (step - self.shown < self.total / 20 or quiet < 1):
             return
         self.shown, self.last = step, now
         left = (now - self.began) / max(1, step - self.first) * (self.total - step)
         parts = [f"step {step}/{self.total}", f"epoch {record['epoch']:.1f}/{self.epochs}"]
+        parts += [] if record["weights"] else [f"{MEANS}:"]
         parts += [f"{name} {format_value(value)}" for name, value in record["terms"].items()]
         parts += [
             f"[{name}: violation {c['violation']:+.2g}, multiplier {c['multiplier']:.3g},"
@@ -165,8 +169,11 @@ def constraint_table(record: Record) -> Table:
     """Returns the table of a record: every term with its weight, and bound, violation and price where constrained.
 
     Weights are relative to distortion's, so that the rate's is β, wherever distortion has one. A run that
-    holds data out has a column for what is measured there: those values are the judged ones.
+    holds data out has a column for what is measured there: those values are the judged ones. A front, which has no
+    weights of its own and no bounds, has its means over all weights.
     """
+    if not record["weights"]:
+        return _means_table(record)
     held_out = record.get("held_out")
     has_ratios = record["beta"] is not None
     scale = record["weights"]["distortion"] if has_ratios else 1.0
@@ -186,6 +193,15 @@ def constraint_table(record: Record) -> Table:
     for name, c in constraints.items():
         values = ["", format_value(c["value"])][held_out is None :]
         table.add_row(name, *values, *_bound_cells(c), "")
+    return table
+
+
+def _means_table(record: Record) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("term")
+    table.add_column(MEANS, justify="right")
+    for name, value in record["terms"].items():
+        table.add_row(name, format_value(value))
     return table
 
 
@@ -217,12 +233,38 @@ def format_violation(violation: float, *, is_met: bool) -> str:
     return f"[{'green' if is_met else 'red'}]{'+' if violation > 0 else ''}{format_value(violation)}[/]"
 
 
+class PlainStages:
+    """A line of text a minute: what is being measured, and how much of it is done."""
+
+    def __init__(self, console: Console, before: str) -> None:
+        self.console, self.before = console, before
+        self.last = time.monotonic()
+
+    def __call__(self, what: str, steps: int) -> Advance:
+        """Begins a stage; returns what tells of the steps that are done."""
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            now = time.monotonic()
+            if now - self.last >= MINUTE:
+                self.last = now
+                text = f"{self.before}{what} {done / max(1, steps):.0%}"
+                self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        return advance
+
+
 @contextmanager
-def staged_progress(*, show: bool, before: str = "") -> Iterator[Stage]:
-    """Shows a bar on a terminal that names what is measured, after words that stay, from its first step to its last."""
-    console = Console(stderr=True)
-    if not (show and console.is_terminal):
+def staged_progress(*, show: bool, before: str = "", console: Console | None = None) -> Iterator[Stage]:
+    """Shows what is measured, after words that stay: a bar on a terminal; elsewhere a line a minute, for logs."""
+    console = console or Console(stderr=True)
+    if not show:
         yield lambda what, steps: lambda count: None
+        return
+    if not console.is_terminal:
+        yield PlainStages(console, before)
         return
     columns = (
         BarColumn(bar_width=24),

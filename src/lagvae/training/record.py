@@ -36,7 +36,7 @@ def make_record(
     means = values.double().mean(0).float()
     training, judged = means[0], means[-1]
     multipliers = session.rule.multipliers[0]
-    problem, weights = lagrangian.problem, effective_weights(session)
+    problem, weights = lagrangian.problem, session.effective_weights()
     constrained = zip(
         lagrangian.names,
         problem.subject_to,
@@ -77,12 +77,6 @@ def _by_name(session: Session, values: Float[Tensor, " terms"]) -> dict[str, flo
     """Returns term → value, and neg_elbo, which is the sum of the first two."""
     terms = {str(term): value for term, value in zip(session.lagrangian.terms, values.tolist(), strict=True)}
     return {**terms, "neg_elbo": float(values[0] + values[1])}
-
-
-def effective_weights(session: Session) -> dict[str, float]:
-    """Returns term → its weight in the Lagrangian at the current multipliers."""
-    weights = session.lagrangian.weights(session.rule.multipliers)[0].tolist()
-    return {str(term): weight for term, weight in zip(session.lagrangian.terms, weights, strict=True)}
 
 
 def logged_violations(names: Sequence[str], history: list[Record]) -> dict[str, float]:

@@ -391,6 +391,17 @@ def test_a_divergence_in_few_dimensions_does_not_tear_the_family_apart() -> None
     assert rates[3] < 0.5
 
 
+def test_a_front_says_what_it_trains_on_and_shows_means_over_all_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+    lv.fit_front(rows, divergence="none", **{**SMALL, "epochs": 2, "progress": True})
+    shown = capsys.readouterr().err
+    assert "likelihood: " in shown
+    assert "steps in all, which is few: more --epochs" in shown
+    last = shown.splitlines()[-1]
+    assert " mean over all weights: distortion " in last
+    assert "beta" not in last  # of 1, as a run of the family's problem would have
+
+
 def test_a_member_of_a_front_in_memory_is_read_back(tmp_path: Path) -> None:
     solution = tiny(divergence="none", activation="softplus").solve("min distortion + rate", out=tmp_path)
     assert_same_tensors(lv.load(tmp_path).model.state_dict(), solution.model.state_dict())

@@ -142,8 +142,10 @@ def test_a_front_with_held_out_data_is_read_back(tmp_path: Path) -> None:
 def test_the_plan_stands_before_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     fit(progress=True)
     shown = capsys.readouterr().err
+    assert "likelihood: bernoulli, for bytes" in shown
+    assert "9 steps in all, which is few: more --epochs" in shown
     assert "plan: 3 points, dedicated, 9 steps each: about " in shown
-    assert shown.index("plan:") < shown.index("point 1/3")
+    assert shown.index("likelihood:") < shown.index("plan:") < shown.index("point 1/3")
     assert "point 3/3 infeasible: min mutual_information s.t. neg_elbo <= 1" in shown
 
 

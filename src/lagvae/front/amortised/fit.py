@@ -25,6 +25,7 @@ from lagvae.front.amortised.surface import Surface
 from lagvae.front.front import describe_front, read_fields
 from lagvae.front.point import FrontPoint
 from lagvae.model.likelihoods.likelihood import Scaled, sees_batch
+from lagvae.model.likelihoods.names import Choice
 from lagvae.model.vae import VAE
 from lagvae.optimizers import OptimizerFactory
 from lagvae.problem.problem import Problem
@@ -61,6 +62,7 @@ def fit_amortised(
     folder: RunFolder | None,
     resume: bool,
     progress: bool,
+    choice: Choice | None = None,
 ) -> AmortisedFront:
     """Trains, or goes on training, the network that :func:`~lagvae.front.fit_front.fit_front` describes."""
     if settings.execution.devices > 1:
@@ -89,7 +91,7 @@ def fit_amortised(
             folder.create(config)
             log.save(session, 0.0, log.unlogged)
     with log.tracked(settings.output.track, config):
-        announce(opened, session.device, session.dtype, show=progress)
+        announce(opened, session.device, session.dtype, choice=choice, steps=session.total_steps, show=progress)
         keep_freed_memory()
         return _train(session, log, opened, asked, settings, config, progress=progress)
 

@@ -87,6 +87,10 @@ class FrontSession(Session):
         self._progress.fill_(self.step / self.total_steps)
         return self._take([self.batches.at(self.step)])
 
+    def effective_weights(self) -> dict[str, float]:
+        """Returns nothing: every member has its own, and what a step measures is a mean over them."""
+        return {}
+
     def _compute_step(self, raw: Sequence[Tensor]) -> Float[Tensor, "parts terms"]:
         x = self.model.model.likelihood.prepare(raw[0], self.batches.streams.binarisation)
         conditions = self.family.draw(self.blocks, self.groups // self.blocks, self._weights).flatten(0, 1)

@@ -15,7 +15,7 @@ from lagvae.errors import CheckpointError, LagvaeError
 from lagvae.front.dedicated.engine import Engine, LocalEngine, Observer, Outcome, Shared, Task
 from lagvae.front.dedicated.front import DedicatedFront
 from lagvae.front.dedicated.monitor import Monitor
-from lagvae.front.dedicated.plan import make_plan
+from lagvae.front.dedicated.plan import Plan, make_plan
 from lagvae.front.dedicated.stacking import find_pace, number_stacks
 from lagvae.front.front import describe_front, read_fields
 from lagvae.front.point import FrontPoint
@@ -26,10 +26,11 @@ from lagvae.settings import Settings
 from lagvae.storage.files import read_json
 from lagvae.storage.folder import FRONT, POINTS, Config, RunFolder
 from lagvae.storage.lock import LOCK
-from lagvae.training.build import build_session
+from lagvae.training.build import build_session, settle_likelihood
 from lagvae.training.load import load
 from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.probe import resolve_bounds
+from lagvae.training.progress import announce
 from lagvae.training.steps.session import Session
 
 
@@ -106,9 +107,17 @@ def fit_dedicated(
         if not finished[index]
     ]
     shared = Shared(opened, model, optimizer)
+
+    def introduce() -> Plan:
+        first = build(problems[0])
+        choice = settle_likelihood(settings, opened)[1] if model is None else None
+        announce(opened, first.device, first.dtype, choice=choice, steps=first.total_steps, show=progress)
+        return make_plan(method, len(tasks), pace, first, opened)
+
+    plan = introduce() if tasks else None
     with Monitor(made, show=progress) as monitor:
-        if tasks:
-            monitor.announce(make_plan(method, len(tasks), pace, build(problems[0]), opened))
+        if plan is not None:
+            monitor.announce(plan)
         if method == "path":
             outcomes = _train_path(made, tasks, shared, observe=monitor.observe)
         else:

@@ -14,7 +14,7 @@ from lagvae.training.outcome.diagnosis import Diagnosis, diagnose, summarize
 from lagvae.training.outcome.runaway import blind_distortion, find_runaway
 from lagvae.training.outcome.solution import Solution, Status
 from lagvae.training.progress import staged_progress
-from lagvae.training.record import Record, effective_weights, logged_violations
+from lagvae.training.record import Record, logged_violations
 from lagvae.training.run_log import RunLog
 from lagvae.training.steps.session import Session
 
@@ -78,7 +78,7 @@ def conclude(
         model=session.model.eval(),
         multipliers=multipliers,
         violations=violations,
-        weights=effective_weights(session),
+        weights=session.effective_weights(),
         evaluation=evaluation,
         residuals=residuals,
         step=session.step,

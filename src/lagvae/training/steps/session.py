@@ -83,6 +83,11 @@ class Session:
         """Parts and terms: the shape of what a step measures."""
         return (1 if self.held_out is None else 2, len(self.lagrangian.terms))
 
+    def effective_weights(self) -> dict[str, float]:
+        """Returns term → its weight in the Lagrangian at the current multipliers."""
+        weights = self.lagrangian.weights(self.rule.multipliers)[0].tolist()
+        return {str(term): weight for term, weight in zip(self.lagrangian.terms, weights, strict=True)}
+
     def learning_rate(self) -> float:
         """Returns the learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])

@@ -32,12 +32,16 @@ def print_front(front: Front) -> None:
     if front.folder is None:
         return
     console.print(f"\nfront    {front.folder}", markup=False, soft_wrap=True)
-    if front.status == "stopped":
-        console.print(f"next     lagvae front --resume {shlex.quote(str(front.folder))}", markup=False, soft_wrap=True)
-    elif front.points and front.status != "diverged":
-        bound = _bound(front)
-        command = f'lagvae solve {shlex.quote(str(front.folder))} "max mi s.t. neg_elbo <= {bound}"'
+    for command in _next_commands(front, shlex.quote(str(front.folder))):
         console.print(f"next     {command}", markup=False, soft_wrap=True)
+
+
+def _next_commands(front: Front, folder: str) -> tuple[str, ...]:
+    if front.status == "stopped":
+        return (f"lagvae front --resume {folder}",)
+    if not front.points or front.status == "diverged":
+        return ()
+    return f'lagvae solve {folder} "max mi s.t. neg_elbo <= {_bound(front)}"', f"lagvae report {folder}"
 
 
 def print_information(front: Front) -> None:

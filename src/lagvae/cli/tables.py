@@ -31,7 +31,9 @@ def print_solution(solution: Solution) -> None:
     colour = _COLOURS[solution.status]
     console.print(f"\n[bold]{solution.problem}[/]", soft_wrap=True)
     console.print(f"[bold {colour}]{solution.status.upper()}[/]: {escape(solution.message)}", soft_wrap=True)
-    console.print(f"{solution.step} steps in {solution.seconds:.0f} s\n")
+    if solution.history:  # none was trained to find a member of a front
+        console.print(f"{solution.step} steps in {solution.seconds:.0f} s")
+    console.print()
     if solution.evaluation is not None:
         console.print(estimate_table(solution.evaluation))
         if solution.problem.subject_to:
@@ -48,8 +50,10 @@ def print_solution(solution: Solution) -> None:
     if (picture := solution.folder / "report.png").exists():
         console.print(f"picture  {picture}", markup=False, soft_wrap=True)
     quoted = shlex.quote(str(solution.folder))
-    console.print(f"curves   tensorboard --logdir {quoted}", markup=False, soft_wrap=True)
-    for tracker, tracked in RunFolder(solution.folder).read_tracked().items():
+    run = RunFolder(solution.folder)
+    if run.tensorboard.exists():
+        console.print(f"curves   tensorboard --logdir {quoted}", markup=False, soft_wrap=True)
+    for tracker, tracked in run.read_tracked().items():
         console.print(f"{tracker:<8} {tracked['where']}", markup=False, soft_wrap=True)
     if solution.status is Status.STOPPED:
         own = (solution.config or {}).get("custom")

@@ -56,6 +56,11 @@ def test_a_front_is_trained_shown_and_solved(
     assert "expected a run to resume, got a front; try lagvae front --resume" in capsys.readouterr().err
     assert main(["solve", front, "max mi s.t. neg_elbo <= 1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "infeasible"
+    assert main(["solve", front, "max mi s.t. neg_elbo <= 1"]) == 0
+    shown = capsys.readouterr().out
+    assert ", the front's nearest" in shown
+    assert "nan" not in shown
+    assert "price" not in shown  # nobody keeps the bound, so that loosening it has none
     assert main(["front", "--resume", front, "--beta-high", "20"]) == 2
     assert "expected the ranges of the front" in capsys.readouterr().err
     assert main(["train", "--config", f"{front}/config.yaml", "--out", run, "--overwrite"]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 from pathlib import Path
 
@@ -91,6 +92,18 @@ def test_a_price_for_each_bound(hard: lv.Solution) -> None:
     assert [cell.strip() for cell in price.split("│")[2:4]] == ["1.43 nats per nat", "0.08 nats per 1e-4"]
     (active,) = [line for line in lines if "active" in line]
     assert active.split("│")[2].strip() == "yes"
+
+
+def test_a_bound_whose_multiplier_is_not_known_has_a_dash(hard: lv.Solution) -> None:
+    assert hard.evaluation is not None
+    solution = dataclasses.replace(hard, multipliers={"neg_elbo": 1.43, "mmd": math.nan})
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(bound_table(solution, hard.evaluation))
+    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in capture.get().splitlines()]
+    assert ["multiplier", "1.43", "–"] in rows
+    assert ["price", "1.43 nats per nat", "–"] in rows
+    assert ["active", "yes", "–"] in rows
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def print_solution(solution: Solution) -> None:
         console.print(estimate_table(solution.evaluation))
         if solution.problem.subject_to:
             console.print(bound_table(solution, solution.evaluation))
-            console.print(_meaning_of_price(solution.problem))
+            if any(_have_multipliers(solution)):
+                console.print(_meaning_of_price(solution.problem))
         console.print(describe_weights(solution))
     for diagnosis in solution.diagnosis:
         console.print(explanation(solution, diagnosis))
@@ -133,11 +134,22 @@ def bound_table(solution: Solution, evaluation: Evaluation) -> Table:
         missed = evaluation.missed(part)
         cells = [format_violation(v, is_met=name not in missed) for name, v in evaluation.violations(part).items()]
         table.add_row(f"violation, {format_label(part)}", *cells)
-    table.add_row("multiplier", *(short_exponent(f"{solution.multipliers[name]:.4g}") for name in problem.names))
-    units = [price_unit(problem, constraint) for constraint in problem.subject_to]
-    table.add_row("price", *map(format_price, solution.prices.values(), units))
-    table.add_row("active", *("yes" if name in solution.active else "no" for name in problem.names))
+    known = _have_multipliers(solution)
+    if any(known):
+        units = [price_unit(problem, constraint) for constraint in problem.subject_to]
+        rows = {
+            "multiplier": [short_exponent(f"{multiplier:.4g}") for multiplier in solution.multipliers.values()],
+            "price": [*map(format_price, solution.prices.values(), units)],
+            "active": ["yes" if name in solution.active else "no" for name in problem.names],
+        }
+        for what, cells in rows.items():
+            table.add_row(what, *(cell if is_known else "–" for cell, is_known in zip(cells, known, strict=True)))
     return table
+
+
+def _have_multipliers(solution: Solution) -> list[bool]:
+    """Returns for each bound whether its multiplier is known: of none, where no member of a front keeps them all."""
+    return [not math.isnan(multiplier) for multiplier in solution.multipliers.values()]
 
 
 def describe_weights(solution: Solution) -> str:
@@ -162,7 +174,10 @@ def explanation(solution: Solution, diagnosis: Diagnosis) -> Table:
         best = f", best {format_value(diagnosis.best)} at epoch {diagnosis.best_epoch:.3g}, by the log"
     table = Table(box=None, pad_edge=False, show_header=False, title_justify="left", title_style="bold")
     table.title = f"\nmissed: {constraint}"
-    table.add_row("value", f"{format_value(diagnosis.value)} at the end{best}")
+    value = format_value(diagnosis.value)
+    table.add_row(
+        "value", f"{value}, the front's nearest" if diagnosis.cause == "front" else f"{value} at the end{best}"
+    )
     table.add_row("multiplier", diagnosis.multiplier)
     table.add_row("because", diagnosis.why)
     table.add_row("try", ", or\n".join(_remedies(solution, constraint, diagnosis)))

@@ -306,6 +306,18 @@ def test_the_default_rule_goes_on_from_a_solutions_multipliers() -> None:
     assert (rule.multipliers > torch.tensor([[3.0, 40.0]])).all()
 
 
+def test_chance_hardly_moves_multipliers_that_go_on() -> None:
+    """A batch of 250 measures neg_elbo to 1.6 nats; three epochs of MNIST are 660 steps."""
+    problem = Problem.parse("max mi s.t. neg_elbo <= 100")
+    rule = rule_from(problem, DualSettings(), {"neg_elbo": 1.0})
+    noise = torch.randn(660, 1, 1, generator=torch.Generator().manual_seed(0)) * 1.6
+    seen = []
+    for step, violation in enumerate(noise - rule.margin):
+        rule.update(violation, progress=(step + 1) / len(noise))
+        seen.append(float(rule.multipliers))
+    assert 0.4 < min(seen) < max(seen) < 2.5  # 6.0 by the rule of a whole run
+
+
 @pytest.mark.parametrize("multipliers", [{}, {"neg_elbo": math.nan}], ids=["another's", "of an infeasible one"])
 def test_without_usable_multipliers_a_rule_starts_as_always(multipliers: dict[str, float]) -> None:
     problem = Problem.parse("max mi s.t. neg_elbo <= 100")

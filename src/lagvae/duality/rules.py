@@ -37,8 +37,9 @@ RULES: dict[str, type[DualRule]] = {
 """The rules with names of their own; torch.optim's names are those of :class:`OptimizerAscent`."""
 
 
-SOON = 0.05
-"""Share of a run after which multipliers that go on from a solution move."""
+go_on = functools.partial(Forecast, warm_up=0.05, hold=0.05, window=0.05, gain=3.0)
+"""The default rule that goes on from a solution's multipliers: it moves them soon, but little and by what more steps
+measured, for such runs are short and begin near where they are to end."""
 
 
 def build_rule(problem: Problem, settings: DualSettings, *, latent_dim: int = MANY) -> DualRule:
@@ -90,4 +91,4 @@ def rule_from(
         return build_rule(problem, settings, latent_dim=latent_dim)
     # What an equality's multiplier may be, an inequality's of the same name may not.
     allowed = [value if c.is_equality else max(0.0, value) for value, c in zip(given, problem.subject_to, strict=True)]
-    return Forecast(problem, torch.tensor(allowed), warm_up=SOON, hold=SOON)
+    return go_on(problem, torch.tensor(allowed))

@@ -145,7 +145,7 @@ SETUPS = {
     "digits": Setup("digits", {"hidden": (256, 256), "latent_dim": 10, "batch_size": 100, "epochs": 200}),
     "fashion-mnist": Setup("fashion-mnist", SMALL, reference=(300.0, 150.0)),
     "latent 10": Setup("mnist", {**SMALL, "latent_dim": 10}),
-    "convolutional": Setup("mnist", {"network": "convolutional", "latent_dim": 16, "epochs": 10}),
+    "convolutional": Setup("mnist", {"network": "convolutional", "latent_dim": 16, "epochs": EPOCHS}),
 }
 
 

@@ -28,9 +28,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -90,18 +93,23 @@ def draw(kind: str) -> None:
     write_front_figure(front, HERE / kind / "figure.png", HERE / kind / "figure.pdf")
 
 
-def compare(content: dict[str, Any], part: str) -> list[tuple[float, float, float]]:
-    """Returns (rate, published neg_elbo, the front's at that rate) of every published LagVAE point in reach."""
+def curve_of(content: dict[str, Any], part: str) -> tuple[CubicSpline, tuple[float, float]]:
+    """Returns the front's neg_elbo at a rate, through its members, and the rates that it has."""
     from scipy.interpolate import CubicSpline
-
-    from lagvae.report.published_points import published_points
 
     members = [point["estimates"][part] for point in content["points"] if not point["gamma"]]
     rate, neg_elbo = (np.array([found[name]["value"] for found in members]) for name in ("rate", "neg_elbo"))
     order = np.argsort(rate)
-    curve = CubicSpline(rate[order], neg_elbo[order])
+    return CubicSpline(rate[order], neg_elbo[order]), (float(rate.min()), float(rate.max()))
+
+
+def compare(content: dict[str, Any], part: str) -> list[tuple[float, float, float]]:
+    """Returns (rate, published neg_elbo, the front's at that rate) of every published LagVAE point in reach."""
+    from lagvae.report.published_points import published_points
+
+    curve, (low, high) = curve_of(content, part)
     points = sorted((p.rate, p.neg_elbo) for p in published_points("mnist") if p.part == part and p.method == "LagVAE")
-    return [(r, x, float(curve(r))) for r, x in points if rate.min() <= r <= rate.max()]
+    return [(r, x, float(curve(r))) for r, x in points if low <= r <= high]
 
 
 def information(content: dict[str, Any], part: str) -> Iterator[str]:
@@ -123,7 +131,7 @@ def read(kind: str, name: str) -> dict[str, Any]:
 def page() -> Iterator[str]:
     """Yields the page."""
     yield f"# The figure of the paper\n\n{__doc__.split(chr(10), 1)[1].strip(chr(10))}\n"
-    yield "Not run: the 26 LagVAE and 30 InfoVAE runs beside it.\n"
+    yield "The 26 LagVAE and 30 InfoVAE runs beside it: [dedicated.md](dedicated.md), where they were run.\n"
     for kind, title in KINDS.items():
         yield from section(kind, title)
 

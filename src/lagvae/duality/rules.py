@@ -37,7 +37,7 @@ RULES: dict[str, type[DualRule]] = {
 """The rules with names of their own; torch.optim's names are those of :class:`OptimizerAscent`."""
 
 
-go_on = functools.partial(Forecast, warm_up=0.05, hold=0.05, window=0.05, gain=3.0)
+go_on = functools.partial(Forecast, warm_up=0.05, hold=0.05, window=0.08, gain=3.0)
 """The default rule that goes on from a solution's multipliers: it moves them soon, but little and by what more steps
 measured, for such runs are short and begin near where they are to end."""
 

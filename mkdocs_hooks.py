@@ -16,8 +16,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent
 OUTSIDE = (
     "benchmarks/results/*.md",
-    "benchmarks/zhao2018/results.md",
-    "benchmarks/zhao2018/*/figure.p*",
+    "benchmarks/zhao2018/*.md",
+    "benchmarks/zhao2018/*/*.p[dn][fg]",
     "examples/own/*.py",
 )
 """What pages may link to outside of docs/."""

@@ -6,7 +6,7 @@
 Problems are solved on the front and *polished* for some epochs (``front.solve(problem, polish=3)``). A *gain* is how
 much better the objective is on the training data than the solved member's (of ``max mi`` the distortion), minus the
 price of what the bound is missed by: positive where polishing was worth it. Results: ``results/polish.md`` and
-``polish_runs.jsonl``.
+``polish_runs.jsonl``, which is of one front: another one wants a file of its own.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ def polish(run: Run, folder: Path) -> Record:
         "violations": polished.violations,
         "gain": loss - lower - missed,
         "seconds": round(polished.seconds, 1),
+        "front_steps": front.steps,
+        "hardware": hardware(),
+        "date": datetime.date.today().isoformat(),
     }
 
 
@@ -76,10 +79,11 @@ def measure(solution: lv.Solution, weights: dict[str, float]) -> tuple[dict[str,
     return found, sum(weight * found[name] for name, weight in weights.items())
 
 
-def page(cache: Cache, about: dict[str, str]) -> Iterator[str]:
+def page(cache: Cache) -> Iterator[str]:
     """Yields the page."""
-    yield f"# Polishing\n\n{__doc__.split(chr(10), 1)[1].strip()}\n"
-    yield f"MNIST, {about['front']}; {about['hardware']}, {about['date']}.\n"
+    about = cache[asked()[0]]
+    yield f"# Polishing\n\n{__doc__.split(chr(10), 1)[1].strip(chr(10))}\n"
+    yield f"MNIST, a front of {about['front_steps']:,} steps; {about['hardware']}, {about['date']}.\n"
     yield "| problem | epochs | status | neg_elbo, before | rate | neg_elbo, after | rate | violation | gain |"
     yield f"|{' --- |' * 3}{' ---: |' * 6}"
     for run in asked():
@@ -97,15 +101,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cache = Cache(RESULTS / "polish_runs.jsonl")
     cache.fill(asked(), jobs=arguments.jobs, work=partial(polish, folder=arguments.front))
-    import lagvae as lv
-
-    front = lv.load_front(arguments.front)
-    about = {
-        "front": f"a front of {front.steps:,} steps",
-        "hardware": hardware(),
-        "date": datetime.date.today().isoformat(),
-    }
-    text = "\n".join(page(cache, about)) + "\n"
+    text = "\n".join(page(cache)) + "\n"
     (RESULTS / "polish.md").write_text(text)
     print(text)
 

@@ -20,8 +20,8 @@ import datetime
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from figure import HERE, KINDS, curve_of, read
@@ -32,9 +32,6 @@ from held_out import hardware
 from runs import Cache, Record, Run
 
 from front import RATE, bounded_run, settings_of, values
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 BETAS = tuple(float(f"{beta:.2g}") for beta in np.geomspace(0.2, 5.0, 10))
 GAMMAS = (0.0, 1e3, 1e4)
@@ -50,18 +47,22 @@ def info_vae(epochs: int) -> list[Run]:
 
 
 def lag_vae(epochs: int, cache: Cache) -> list[Run]:
-    """Returns the runs at bounds; none before the others are there."""
-    others = info_vae(epochs)
-    if any(run not in cache for run in others):
-        return []
-    lowest = math.ceil(min(sum(values(cache[run], "train")) for run in others))
+    """Returns the runs at bounds that those of fixed weights, which are there, show to be within reach."""
+    lowest = math.ceil(min(sum(values(cache[run], "train")) for run in info_vae(epochs)))
     bounds = range(lowest, lowest + BOUNDS)
     return [bounded_run(way, bound, settings_of(epochs, RATE)) for way in ("max", "min") for bound in bounds]
 
 
-def points_of(runs: Sequence[Run], cache: Cache, part: str) -> np.ndarray:
+def read_runs(kind: str, epochs: int) -> dict[str, dict[Run, Record]]:
+    """Returns method → run → record of what one machine trained."""
+    cache = Cache(HERE / kind / "runs.jsonl")
+    groups = {"LagVAE": lag_vae(epochs, cache), "InfoVAE": info_vae(epochs)}
+    return {method: {run: cache[run] for run in runs} for method, runs in groups.items()}
+
+
+def points_of(records: Iterable[Record], part: str) -> np.ndarray:
     """Returns (neg_elbo, rate) of the runs."""
-    found = np.array([values(cache[run], part) for run in runs]).reshape(-1, 2)
+    found = np.array([values(record, part) for record in records])
     return np.stack([found.sum(1), found[:, 1]], axis=-1)
 
 
@@ -88,32 +89,31 @@ def page(epochs: dict[str, int]) -> Iterator[str]:
 
 def section(kind: str, title: str, epochs: int) -> Iterator[str]:
     """Yields what one machine trained."""
-    cache, content, about = Cache(HERE / kind / "runs.jsonl"), read(kind, "front.json"), read(kind, "runs.json")
-    groups = {"InfoVAE": info_vae(epochs), "LagVAE": lag_vae(epochs, cache)}
-    records: dict[str, list[Record]] = {name: [cache[run] for run in runs] for name, runs in groups.items()}
-    steps = sum(one["steps"] for found in records.values() for one in found)
+    content, about, trained = read(kind, "front.json"), read(kind, "runs.json"), read_runs(kind, epochs)
+    records = {run: record for found in trained.values() for run, record in found.items()}
     yield f"## {title}\n"
-    yield f"{sum(map(len, groups.values()))} runs of {epochs} epochs each, {steps:,} steps together, beside a front of"
-    yield f"{content['steps']:,}; {about['hardware']}, {about['date']}.\n"
+    yield f"{len(records)} runs of {epochs} epochs each, {sum(r['steps'] for r in records.values()):,} steps together,"
+    yield f"beside a front of {content['steps']:,}; {about['hardware']}, {about['date']}.\n"
     yield f"![figure]({kind}/runs.png)\n"
     yield "| runs | of them keep their bounds | part | rates in reach | distance: least | median | most |"
     yield "| --- | ---: | --- | ---: | ---: | ---: | ---: |"
-    for name, runs in groups.items():
-        kept = "–" if name == "InfoVAE" else f"{sum(r['status'] == 'feasible' for r in records[name])} of {len(runs)}"
+    for method, found in trained.items():
+        kept = sum(record["status"] == "feasible" for record in found.values())
         for part in PARTS:
-            gaps = distances(content, points_of(runs, cache, part), part)
+            gaps = distances(content, points_of(found.values(), part), part)
             gaps = gaps[np.isfinite(gaps)]
             ends = " | ".join(f"{value:+.1f}" for value in (gaps.min(), np.median(gaps), gaps.max()))
-            yield f"| {name} | {kept} | {part} | {len(gaps)} of {len(runs)} | {ends} |"
+            cells = ("–" if method == "InfoVAE" else f"{kept} of {len(found)}", part, f"{len(gaps)} of {len(found)}")
+            yield f"| {method} | {' | '.join(cells)} | {ends} |"
     yield "\n| problem | status | neg_elbo, train | rate | distance | neg_elbo, test | rate | distance |"
     yield f"|{' --- |' * 2}{' ---: |' * 6}"
-    for run in (run for runs in groups.values() for run in runs):
+    for run, record in records.items():
         cells = []
         for part in PARTS:
-            ((x, rate),) = points = points_of([run], cache, part)
-            (gap,) = distances(content, points, part)
+            ((x, rate),) = point = points_of([record], part)
+            (gap,) = distances(content, point, part)
             cells += [f"{x:.1f}", f"{rate:.1f}", "–" if math.isnan(gap) else f"{gap:+.1f}"]
-        yield f"| {run.problem} | {cache[run]['status'] if run.dual != 'fixed' else '–'} | {' | '.join(cells)} |"
+        yield f"| {run.problem} | {'–' if run.dual == 'fixed' else record['status']} | {' | '.join(cells)} |"
     yield ""
 
 
@@ -122,44 +122,28 @@ def draw(kind: str, epochs: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from lagvae.report.front_figure import TITLES, draw_published, tidy
+
+    content, trained = read(kind, "front.json"), read_runs(kind, epochs)
     figure = Figure(figsize=(7.1, 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, part in zip(figure.subplots(1, len(PARTS)), PARTS, strict=True):
-        draw_part(axes, kind, epochs, part)
+        draw_published(axes, "mnist", part)
+        curve, ends = curve_of(content, part)
+        rates = np.linspace(*ends, 400)
+        axes.plot(curve(rates), rates, color="#16324f", linewidth=1.8, label=f"one network, {content['steps']:,} steps")
+        for (method, found), marker, colour in zip(trained.items(), "Dx", ("#d1603d", "#0f7b8a"), strict=True):
+            steps = next(iter(found.values()))["steps"]
+            label = f"{method}, {len(found)} runs of {steps:,} steps each"
+            points = points_of(found.values(), part)
+            axes.scatter(*points.T, s=14, marker=marker, color=colour, linewidth=1.0, label=label)
+        axes.set_title(TITLES[part], fontsize=10, loc="left")
+        axes.set_xlabel("−ELBO (nats per example)", fontsize=9)
+        tidy(axes)
+    figure.axes[0].set_ylabel("information, as the rate (nats)", fontsize=9)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.savefig(HERE / kind / "runs.png", dpi=200)
-
-
-def draw_part(axes: Axes, kind: str, epochs: int, part: str) -> None:
-    """Draws one panel."""
-    from lagvae.report.published_points import published_points
-
-    for method, marker in (("LagVAE", "D"), ("InfoVAE", "x")):
-        chosen = [(p.neg_elbo, p.rate) for p in published_points("mnist") if p.part == part and p.method == method]
-        style = {"facecolors": "white", "edgecolors": "#8a8f98"} if marker == "D" else {"color": "#8a8f98"}
-        label = f"{method}, as published: 1.1 million steps each"
-        axes.scatter(*np.array(chosen).T, s=12, marker=marker, linewidth=0.9, label=label, **style)
-    content, cache = read(kind, "front.json"), Cache(HERE / kind / "runs.jsonl")
-    curve, ends = curve_of(content, part)
-    rates = np.linspace(*ends, 400)
-    axes.plot(curve(rates), rates, color="#16324f", linewidth=1.8, label=f"one network, {content['steps']:,} steps")
-    steps = cache[info_vae(epochs)[0]]["steps"]
-    for name, colour, marker, runs in (
-        ("LagVAE", "#d1603d", "D", lag_vae(epochs, cache)),
-        ("InfoVAE", "#0f7b8a", "x", info_vae(epochs)),
-    ):
-        points = points_of(runs, cache, part)
-        label = f"{name}, {len(runs)} runs of {steps:,} steps each"
-        axes.scatter(*points.T, s=14, marker=marker, color=colour, linewidth=1.0, label=label)
-    axes.set_title("Training data" if part == "train" else "Test data", fontsize=10, loc="left")
-    axes.set_xlabel("−ELBO (nats per example)", fontsize=9)
-    if part == "train":
-        axes.set_ylabel("information, as the rate (nats)", fontsize=9)
-    axes.grid(color="#e7e9ec", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
 
 
 def main() -> None:

@@ -97,18 +97,29 @@ def _draw_part(axes: Axes, front: Front, part: str) -> None:
     values = front.values(part, AXES)
     if not isinstance(front, AmortisedFront):
         values[[not point.is_solution for point in front.points]] = np.nan
-    published = [point for point in published_points(front.data_name) if point.part == part]
+    published = draw_published(axes, front.data_name, part)
+    _focus(axes, values[np.isfinite(values).all(-1)], published)
+    if isinstance(front, AmortisedFront):
+        _draw_line(axes, front, part, values)
+    else:
+        _draw_runs(axes, front, part, values)
+    tidy(axes)
+
+
+def draw_published(axes: Axes, data_name: str, part: str) -> np.ndarray:
+    """Draws the points that others have published on a part of the data, if any; returns their (neg_elbo, rate)."""
+    published = [point for point in published_points(data_name) if point.part == part]
     for method, marker in (("InfoVAE", "x"), ("LagVAE", "D")):
         found = np.array([(p.neg_elbo, p.rate) for p in published if p.method == method])
         if len(found):
             style: dict[str, Any] = {"color": _GREY} if marker == "x" else {"facecolor": "white", "edgecolor": _GREY}
             label = f"{method}, as published"
             axes.scatter(found[:, 0], found[:, 1], s=14, marker=marker, linewidth=0.9, label=label, zorder=2, **style)
-    _focus(axes, values[np.isfinite(values).all(-1)], np.array([(p.neg_elbo, p.rate) for p in published]))
-    if isinstance(front, AmortisedFront):
-        _draw_line(axes, front, part, values)
-    else:
-        _draw_runs(axes, front, part, values)
+    return np.array([(p.neg_elbo, p.rate) for p in published])
+
+
+def tidy(axes: Axes) -> None:
+    """Gives a panel its grid and its two quiet spines."""
     axes.grid(color="#e7e9ec", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
